@@ -1,0 +1,457 @@
+"""Calls: binding arguments to parameters, following project functions, making instances."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+
+from auditlint.analysis import annotations, expressions, hooks, interpreter, names, outside, torch_ops
+from auditlint.analysis.frame import Frame
+from auditlint.analysis.session import MAX_DEPTH, MAX_RECURSION, MAX_RUNS, Session, Summary, memorable
+from auditlint.analysis.values import (
+    NONE,
+    OUTPUT,
+    SCALAR,
+    STR,
+    TENSOR,
+    UNKNOWN,
+    Bound,
+    ClassVal,
+    Const,
+    DictObj,
+    Env,
+    Ext,
+    Func,
+    Lazy,
+    Mapping,
+    Method,
+    NNModule,
+    Obj,
+    Param,
+    Partial,
+    Scalar,
+    Seq,
+    SuperVal,
+    Tup,
+    Value,
+    alternatives,
+    const,
+    element,
+    forced,
+    join,
+    join_all,
+    settled,
+)
+from auditlint.facts.returns import MODULE_CLASSES
+from auditlint.project.modules import ClassInfo, FunctionInfo
+
+Keywords = list[tuple[str, Value]]
+
+
+class Arguments:
+    """The arguments of one call: known positions and keywords, and what `*` and `**` of unknown length add."""
+
+    __slots__ = ("args", "double_star", "keywords", "star")
+
+    def __init__(
+        self, args: list[Value], keywords: Keywords, star: Value | None = None, double_star: Value | None = None
+    ) -> None:
+        self.args = args
+        self.keywords = keywords
+        self.star = star
+        self.double_star = double_star
+
+    def get(self, position: int, keyword: str) -> Value | None:
+        """The argument at a position or under a keyword; None when the call does not give it."""
+        for name, value in self.keywords:
+            if name == keyword:
+                return value
+        if 0 <= position < len(self.args):
+            return self.args[position]
+        if self.star is not None and position >= 0:
+            return self.star
+        return None
+
+    def all(self) -> list[Value]:
+        extra = [value for value in (self.star, self.double_star) if value is not None]
+        return [*self.args, *[value for _, value in self.keywords], *extra]
+
+
+def evaluate_call(frame: Frame, node: ast.Call) -> Value:
+    """The value of a call expression."""
+    if isinstance(node.func, ast.Name) and node.func.id == "super":
+        return _super(frame, node)
+    function = expressions.evaluate(frame, node.func)
+    given = _arguments(frame, node)
+    return apply(frame, node, function, given)
+
+
+def _arguments(frame: Frame, node: ast.Call) -> Arguments:
+    args: list[Value] = []
+    star: Value | None = None
+    for part in node.args:
+        if isinstance(part, ast.Starred):
+            value = settled(expressions.evaluate(frame, part.value))
+            if isinstance(value, Tup) and star is None:
+                args.extend(value.items)
+            else:
+                one = element(value)
+                star = one if star is None else join(star, one)
+        elif star is not None:
+            star = join(star, expressions.evaluate(frame, part))
+        else:
+            args.append(expressions.evaluate(frame, part))
+    keywords: Keywords = []
+    double_star: Value | None = None
+    for keyword in node.keywords:
+        value = expressions.evaluate(frame, keyword.value)
+        if keyword.arg is not None:
+            keywords.append((keyword.arg, value))
+            continue
+        for item in alternatives(settled(value)):
+            if isinstance(item, DictObj):
+                keywords.extend((name, held) for name, held in item.items.items() if isinstance(name, str))
+                rest = item.rest if item.rest.kind != "union" or item.rest.items else UNKNOWN  # type: ignore[union-attr]
+            else:
+                rest = item.element if isinstance(item, Mapping) else UNKNOWN
+            double_star = rest if double_star is None else join(double_star, rest)
+    return Arguments(args, keywords, star, double_star)
+
+
+def call(frame: Frame, node: ast.expr, function: Value, args: list[Value], keywords: Keywords) -> Value:
+    """Call a value with known arguments."""
+    return apply(frame, node, function, Arguments(args, keywords))
+
+
+def apply(frame: Frame, node: ast.expr, function: Value, given: Arguments) -> Value:
+    """Call each thing that `function` may be."""
+    if isinstance(node, ast.Call):
+        hooks.note_list_keywords(frame, node, given)
+    items = alternatives(function)
+    if len(items) == 1:
+        return _apply_one(frame, node, items[0], given)
+    return join_all([_apply_one(frame, node, item, given) for item in items])
+
+
+def _apply_one(frame: Frame, node: ast.expr, function: Value, given: Arguments) -> Value:
+    if isinstance(function, Func):
+        return _call_function(frame, node, function, given)
+    if isinstance(function, Bound):
+        shifted = Arguments([function.receiver, *given.args], given.keywords, given.star, given.double_star)
+        return _apply_one(frame, node, function.func, shifted)
+    if isinstance(function, Method):
+        if hooks.note_registrar(frame, node, function.name, given):
+            return UNKNOWN
+        return outside.method_call(frame, node, function, given)
+    if isinstance(function, Ext):
+        if hooks.note_registrar(frame, node, function.path.rpartition(".")[2], given):
+            return UNKNOWN
+        return outside.call(frame, node, function.path, given)
+    if isinstance(function, Partial):
+        merged = Arguments(
+            [*function.args, *given.args],
+            [*[pair for pair in function.keywords if pair[0] not in dict(given.keywords)], *given.keywords],
+            given.star,
+            given.double_star,
+        )
+        return apply(frame, node, function.func, merged)
+    if isinstance(function, ClassVal):
+        return _construct(frame, node, function, given)
+    if isinstance(function, Obj):
+        return _call_object(frame, node, function, given)
+    if isinstance(function, NNModule):
+        return torch_ops.by_kind(MODULE_CLASSES[function.name], TENSOR) if function.name in MODULE_CLASSES else OUTPUT
+    return UNKNOWN
+
+
+def _call_object(frame: Frame, node: ast.expr, obj: Obj, given: Arguments) -> Value:
+    for name in ("__call__", "forward"):
+        method = expressions.attribute(frame, obj, name)
+        if any(item.kind in ("bound", "func") for item in alternatives(method)):
+            return apply(frame, node, method, given)
+    return OUTPUT if names.is_nn_module(frame.session, obj.cls) else UNKNOWN
+
+
+def _super(frame: Frame, node: ast.Call) -> Value:
+    info: FunctionInfo | None = frame.info
+    while info is not None and info.cls is None:
+        info = info.parent
+    if info is None or info.cls is None:
+        return UNKNOWN
+    if len(node.args) == 2:
+        receiver = expressions.evaluate(frame, node.args[1])
+        for item in alternatives(expressions.evaluate(frame, node.args[0])):
+            if isinstance(item, ClassVal):
+                return SuperVal(item.info, settled(receiver))
+    parameters = info.positional()
+    receiver = expressions.name_value(frame, parameters[0].arg) if parameters else UNKNOWN
+    objects = [item for item in alternatives(settled(receiver)) if isinstance(item, Obj | ClassVal)]
+    return SuperVal(info.cls, objects[0] if objects else names.self_object(frame.session, info.cls))
+
+
+def _call_function(frame: Frame, node: ast.expr, function: Func, given: Arguments) -> Value:
+    session = frame.session
+
+    def make() -> Value:
+        bound = bind(session, function.info, given.args, given.keywords, given.star, given.double_star, function.env)
+        summary = run_function(session, function, bound, frame.lazy)
+        frame.summary.reach(getattr(node, "lineno", 0), summary)
+        return summary.value
+
+    if frame.lazy and function.info.name not in session.tokens and not session.registers(function.info):
+        return Lazy(make)
+    return make()
+
+
+def _construct(frame: Frame, node: ast.expr, value: ClassVal, given: Arguments) -> Value:
+    session, cls = frame.session, value.info
+    line = names.mro(session, cls)
+    bases = session.outside.get(cls, ())
+    if any(base.rpartition(".")[2] in ("Enum", "IntEnum", "StrEnum", "Flag") for base in bases):
+        return SCALAR
+    hooks.note_registrar_class(frame, node, bases, given)
+    key = (cls, tuple(given.args), tuple(given.keywords), given.star, given.double_star)
+    held = session.objects.get(key)
+    if held is not None:
+        if not frame.lazy and held.key is not None:
+            frame.summary.reach(getattr(node, "lineno", 0), held.key)  # type: ignore[arg-type]
+        return held
+    obj = session.objects[key] = Obj(cls, tuple(given.args), tuple(given.keywords), exact=True)
+    found = names.lookup(session, line, "__init__")
+    if found is None:
+        _fill_fields(frame, obj, line, given)
+        return obj
+    method = found[0].method("__init__")
+    if method is None:
+        return obj
+    if not frame.lazy or cls.name in session.tokens or any(session.registers(owner) for owner in line):
+        function = Func(method, session.class_envs.get(found[0]))
+        bound = bind(session, method, [obj, *given.args], given.keywords, given.star, given.double_star)
+        obj.done.add(method)
+        summary = run_function(session, function, bound, frame.lazy)
+        obj.key = summary
+        frame.summary.reach(getattr(node, "lineno", 0), summary)
+    return obj
+
+
+def _fill_fields(frame: Frame, obj: Obj, line: tuple[ClassInfo, ...], given: Arguments) -> None:
+    """Dataclasses, NamedTuples and their like: annotated fields in order."""
+    fields: list[str] = []
+    declared: dict[str, Value] = {}
+    for cls in reversed(line):
+        for statement in cls.node.body:
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                name = statement.target.id
+                if name not in declared:
+                    fields.append(name)
+                declared[name] = annotations.value_of(frame.session, cls.module, statement.annotation)
+    for position, name in enumerate(fields):
+        value = given.get(position, name)
+        if value is not None and settled(value).kind != "unknown":
+            obj.put(name, value)
+        elif declared[name].kind != "unknown":
+            obj.put(name, declared[name])
+
+
+def bind(
+    session: Session,
+    info: FunctionInfo,
+    args: list[Value],
+    keywords: Keywords,
+    star: Value | None = None,
+    double_star: Value | None = None,
+    env: Env | None = None,
+) -> dict[str, Value]:
+    """What each parameter is in a call with these arguments."""
+    arguments = info.arguments
+    if arguments is None:
+        return {}
+    bound: dict[str, Value] = {}
+    named = dict(keywords)
+    positional = arguments.posonlyargs + arguments.args
+    for position, parameter in enumerate(positional):
+        name = parameter.arg
+        if position < len(args):
+            value: Value | None = args[position]
+        elif name in named:
+            value = named.pop(name)
+        elif star is not None:
+            value = star
+        else:
+            value = double_star if double_star is not None and name not in info.defaults else None
+        bound[name] = _argument(session, info, parameter, value, env)
+    if arguments.vararg is not None:
+        rest = tuple(args[len(positional) :])
+        bound[arguments.vararg.arg] = Seq(join_all([*rest, star])) if star is not None else Tup(rest)
+    for parameter in arguments.kwonlyargs:
+        value = named.pop(parameter.arg, None)
+        if value is None and double_star is not None and parameter.arg not in info.defaults:
+            value = double_star
+        bound[parameter.arg] = _argument(session, info, parameter, value, env)
+    if arguments.kwarg is not None:
+        known = {parameter.arg for parameter in positional}
+        bound[arguments.kwarg.arg] = _keyword_dict(
+            session, info, [p for p in named.items() if p[0] not in known], double_star
+        )
+    return bound
+
+
+def _keyword_dict(session: Session, info: FunctionInfo, pairs: Keywords, double_star: Value | None) -> Value:
+    if not pairs:
+        return Mapping(UNKNOWN if double_star is None else double_star)
+    made = session.dict_at(info, "**", tuple(pairs), double_star)
+    for name, value in pairs:
+        made.put(const(name), value)
+    if double_star is not None:
+        made.put(SCALAR, double_star)
+    return made
+
+
+def _argument(session: Session, info: FunctionInfo, parameter: ast.arg, value: Value | None, env: Env | None) -> Value:
+    if value is None:
+        default = info.defaults.get(parameter.arg)
+        if default is None:
+            return annotations.parameter(session, info, parameter)
+        if isinstance(default, ast.Constant):
+            return const(default.value)
+        frame = names.module_frame(session, info.module)
+        frame.env = Env(env)
+        return expressions.evaluate(frame, default)
+    if value.kind == "unknown" and parameter.annotation is not None:
+        return annotations.parameter(session, info, parameter)
+    return memorable(value)
+
+
+def unbound(session: Session, info: FunctionInfo, receiver: Value | None = None) -> dict[str, Value]:
+    """What each parameter is when no caller is known: itself."""
+    arguments = info.arguments
+    if arguments is None:
+        return {}
+    bound: dict[str, Value] = {}
+    for parameter in arguments.posonlyargs + arguments.args + arguments.kwonlyargs:
+        declared = annotations.parameter(session, info, parameter)
+        default = info.defaults.get(parameter.arg)
+        if isinstance(default, ast.Constant) and default.value is None and declared.kind != "unknown":
+            declared = join(declared, NONE)
+        bound[parameter.arg] = Param(info, parameter.arg, declared)
+    positional = info.positional()
+    if receiver is not None and positional and "static" not in info.flags:
+        bound[positional[0].arg] = receiver
+    if arguments.vararg is not None:
+        declared = annotations.value_of(session, info.module, arguments.vararg.annotation)
+        bound[arguments.vararg.arg] = Seq(Param(info, arguments.vararg.arg, declared))
+    if arguments.kwarg is not None:
+        bound[arguments.kwarg.arg] = Mapping(Param(info, arguments.kwarg.arg, UNKNOWN))
+    return bound
+
+
+def too_deep(session: Session) -> bool:
+    return len(session.stack) >= MAX_DEPTH or session.runs >= MAX_RUNS
+
+
+def run_function(session: Session, function: Func, bound: dict[str, Value], lazy: bool) -> Summary:
+    """Run a function with these parameters, or recall what such a run came to."""
+    info, env = function.info, function.env
+    if not lazy:
+        bound = {name: forced(value) for name, value in bound.items()}
+    key = (info, env, env.version if env is not None else 0, lazy, tuple(bound.values()))
+    held = session.memo.get(key)
+    if held is not None:
+        return held
+    summary = Summary(info)
+    summary.value = annotations.returned(session, info)
+    if too_deep(session) or session.stack.count(info) >= MAX_RECURSION:
+        return summary
+    session.memo[key] = summary
+    session.runs += 1
+    session.stack.append(info)
+    declared = summary.value
+    try:
+        frame = Frame(session, info, Env(env), summary, lazy)
+        for name, value in bound.items():
+            frame.env.put(name, value)
+        interpreter.run(frame)
+    except RecursionError:
+        session.too_nested(info)
+        summary.value = UNKNOWN
+    finally:
+        session.stack.pop()
+    if summary.value.kind == "unknown":
+        summary.value = declared
+    return summary
+
+
+def run_method(session: Session, obj: Obj, method: FunctionInfo) -> Summary:
+    """Run a method for what it stores in `obj`, with the constructor's arguments where they were seen."""
+    function = Func(method, session.class_envs.get(method.cls) if method.cls is not None else None)
+    if obj.args is not None and method.name == "__init__" and method.cls is obj.cls:
+        bound = bind(session, method, [obj, *obj.args], list(obj.keywords))
+    else:
+        bound = unbound(session, method, obj)
+    return run_function(session, function, bound, lazy=True)
+
+
+def property_value(frame: Frame, value: Value) -> Value:
+    """What reading an attribute gives: properties are called."""
+    items = alternatives(value)
+    if not any(_is_property(item) for item in items):
+        return value
+    node = frame.statement
+    at = ast.Name(id="", ctx=ast.Load(), lineno=node.lineno, col_offset=0)
+    return join_all([apply(frame, at, item, Arguments([], [])) if _is_property(item) else item for item in items])
+
+
+def _is_property(value: Value) -> bool:
+    return isinstance(value, Bound) and isinstance(value.func, Func) and "property" in value.func.info.flags
+
+
+def is_abstract(cls: ClassInfo, name: str) -> bool:
+    """Whether a method's body only says that a subclass must define it."""
+    method = cls.method(name)
+    if method is None or isinstance(method.node, ast.Lambda | ast.Module):
+        return False
+    if "abstract" in method.flags:
+        return True
+    for statement in method.node.body:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue
+        return isinstance(statement, ast.Pass | ast.Raise)
+    return True
+
+
+def decorated(frame: Frame, statement: ast.FunctionDef | ast.AsyncFunctionDef, function: Value) -> Value:
+    """What a `def` binds, its decorators applied; decorators from outside are taken to keep the function."""
+    for decorator in reversed(statement.decorator_list):
+        if hooks.note_decorator(frame, decorator, function):
+            continue
+        for item in alternatives(expressions.evaluate(frame, decorator)):
+            if isinstance(item, Method | Ext):
+                name = item.name if isinstance(item, Method) else item.path.rpartition(".")[2]
+                hooks.note_registrar(frame, decorator, name, Arguments([function], []))
+            elif item.kind in ("func", "bound", "partial", "obj", "classval"):
+                result = forced(apply(frame, decorator, item, Arguments([function], [])))
+                kept = [part for part in alternatives(result) if part.kind in ("func", "bound", "partial", "obj")]
+                if kept:
+                    function = join_all(kept)
+    return function
+
+
+def enter_context(frame: Frame, node: ast.expr, manager: Value) -> Value:
+    """What `with manager as name` binds."""
+    parts = []
+    for item in alternatives(settled(manager)):
+        if isinstance(item, Obj):
+            entered = expressions.attribute(frame, item, "__enter__")
+            is_project = any(part.kind == "bound" for part in alternatives(entered))
+            parts.append(call(frame, node, entered, [], []) if is_project else item)
+            leave = expressions.attribute(frame, item, "__exit__")
+            if any(part.kind == "bound" for part in alternatives(leave)):
+                call(frame, node, leave, [NONE, NONE, NONE], [])
+        elif isinstance(item, Seq):
+            parts.append(item.element)
+        else:
+            parts.append(item)
+    return join_all(parts)
+
+
+_ = (Callable, Const, STR, Scalar)

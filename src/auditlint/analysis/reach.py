@@ -1,0 +1,209 @@
+"""From the registrations of one file to sites: every hook is run, and what it calls is followed."""
+
+from __future__ import annotations
+
+import ast
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from auditlint.analysis import annotations, calls, expressions
+from auditlint.analysis.hooks import ANY_KIND
+from auditlint.analysis.frame import Frame
+from auditlint.analysis.session import Registration, Session, SiteRecord, Summary
+from auditlint.analysis.sites import Site
+from auditlint.analysis.values import (
+    MODULE,
+    OUTPUT,
+    TENSOR,
+    TENSORS,
+    UNKNOWN,
+    Bound,
+    Env,
+    ExtInstance,
+    Func,
+    Mapping,
+    Obj,
+    Partial,
+    Value,
+    alternatives,
+)
+from auditlint.diagnostics import Hook, Step
+from auditlint.facts.registrars import SIGNATURES
+from auditlint.project.modules import FunctionInfo
+
+if TYPE_CHECKING:
+    from auditlint.project.modules import Module
+
+ARGUMENTS: dict[str, Value] = {
+    "module": MODULE,
+    "tensor": TENSOR,
+    "tensors": TENSORS,
+    "output": OUTPUT,
+    "kwargs": Mapping(UNKNOWN),
+    "optimizer": ExtInstance("torch.optim.Optimizer"),
+    "bucket": ExtInstance("torch.distributed.GradBucket"),
+    "unknown": UNKNOWN,
+}
+# For hooks whose registrar is not known: by the number of parameters that torch has to fill.
+BY_COUNT = {0: "callback", 1: "tensor", 2: "forward_pre", 3: "forward", 4: "forward+kwargs"}
+SCOPE_KINDS = {"forward method": "forward", "hot path": "hot path"}
+
+
+def sites_of(session: Session, module: Module, registration: Registration) -> list[Site]:
+    """Run one hook and list the sites that it reaches, each with its shortest path."""
+    summary = Summary(module.body())
+    frame = Frame(session, module.body(), Env(None), summary, lazy=False)
+    at = ast.Name(id="", ctx=ast.Load(), lineno=registration.registered.row, col_offset=0)
+    calls.apply(frame, at, registration.callable, _arguments(session, registration))
+    found: list[Site] = []
+    for _, start in summary.calls.values():
+        hook = Hook(
+            start.info.qualname,
+            start.info.module.filename,
+            start.info.row,
+            registration.registrar,
+            registration.registered,
+        )
+        found.extend(_walk(start, hook, SCOPE_KINDS.get(registration.kind, "hook")))
+    return found
+
+
+def _walk(start: Summary, hook: Hook, scope: str) -> Iterable[Site]:
+    queue: deque[tuple[Summary, tuple[Step, ...]]] = deque([(start, ())])
+    seen = {id(start)}
+    while queue:
+        summary, above = queue.popleft()
+        info = summary.info
+        filename = info.module.filename
+        for record in summary.sites.values():
+            row = getattr(record.node, "lineno", info.row)
+            yield _site(record, filename, scope, hook, (*above, Step(info.qualname, filename, row)))
+        for row, callee in summary.calls.values():
+            if id(callee) not in seen:
+                seen.add(id(callee))
+                queue.append((callee, (*above, Step(info.qualname, filename, row))))
+
+
+def _site(record: SiteRecord, filename: str, scope: str, hook: Hook, path: tuple[Step, ...]) -> Site:
+    node = record.node
+    end_row, end_col = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
+    row, col = node.lineno, node.col_offset
+    function = node.func if isinstance(node, ast.Call) else None
+    if isinstance(function, ast.Attribute):
+        row = function.end_lineno or row
+        col = (function.end_col_offset or col) - len(function.attr.encode())
+    statement = (record.statement.lineno, _header_end(record.statement))
+    if not statement[0] <= node.lineno <= statement[1]:
+        statement = (node.lineno, end_row)
+    return Site(
+        record.kind,
+        record.operation,
+        record.evidence,
+        record.definite,
+        filename,
+        node.lineno,
+        node.col_offset,
+        end_row,
+        end_col,
+        row,
+        col,
+        statement,
+        scope,
+        hook,
+        path,
+    )
+
+
+def _header_end(statement: ast.stmt) -> int:
+    """The last row of a simple statement, or of the header of a compound one."""
+    if isinstance(statement, ast.If | ast.While):
+        return statement.test.end_lineno or statement.lineno
+    if isinstance(statement, ast.For | ast.AsyncFor):
+        return statement.iter.end_lineno or statement.lineno
+    if isinstance(statement, ast.With | ast.AsyncWith):
+        return statement.items[-1].context_expr.end_lineno or statement.lineno
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return statement.lineno
+    if isinstance(statement, ast.Match):
+        return statement.subject.end_lineno or statement.lineno
+    return statement.end_lineno or statement.lineno
+
+
+def _arguments(session: Session, registration: Registration) -> calls.Arguments:
+    """What torch hands to this hook; an annotation that says more than the signature wins."""
+    found = _target(session, registration.callable)
+    if registration.kind in SCOPE_KINDS:
+        return _declared(session, registration, found)
+    given, star = _signature(registration.kind, found)
+    if found is not None:
+        info, taken, _ = found
+        for position, parameter in enumerate(info.positional()[taken:]):
+            if position < len(given) and parameter.annotation is not None:
+                declared = annotations.parameter(session, info, parameter)
+                if declared.kind != "unknown":
+                    given[position] = declared
+    return calls.Arguments(given, [], star)
+
+
+def _signature(kind: str, found: tuple[FunctionInfo, int, int] | None) -> tuple[list[Value], Value | None]:
+    if found is not None:
+        required = found[2]
+        if kind == ANY_KIND:
+            kind = BY_COUNT.get(min(required, 4), "forward")
+        elif kind == "tensor" and required >= 2:
+            kind = "node"
+        elif kind == "forward" and required == 4:
+            kind = "forward+kwargs"
+        elif kind == "forward_pre" and required == 3:
+            kind = "forward_pre+kwargs"
+    given: list[Value] = []
+    for name in SIGNATURES.get(kind, ("module", "tensors", "output")):
+        if name.startswith("*"):
+            return given, ARGUMENTS[name[1:]]
+        given.append(ARGUMENTS[name])
+    return given, None
+
+
+def _target(session: Session, value: Value, depth: int = 0) -> tuple[FunctionInfo, int, int] | None:
+    """The function behind a callable: (it, parameters already taken, parameters still required)."""
+    if depth > 6:
+        return None
+    if isinstance(value, Func):
+        return value.info, 0, _required(value.info, 0, ())
+    if isinstance(value, Bound):
+        inner = _target(session, value.func, depth + 1)
+        return None if inner is None else (inner[0], inner[1] + 1, max(0, inner[2] - 1))
+    if isinstance(value, Partial):
+        for item in alternatives(value.func):
+            inner = _target(session, item, depth + 1)
+            if inner is not None:
+                taken = inner[1] + len(value.args)
+                return inner[0], taken, _required(inner[0], taken, [name for name, _ in value.keywords])
+    if isinstance(value, Obj):
+        frame = Frame(session, value.cls.module.body(), Env(None), Summary(value.cls.module.body()), lazy=True)
+        for item in alternatives(expressions.attribute(frame, value, "__call__")):
+            if isinstance(item, Bound):
+                return _target(session, item, depth + 1)
+    return None
+
+
+def _required(info: FunctionInfo, taken: int, named: Iterable[str]) -> int:
+    given = set(named)
+    return sum(1 for p in info.positional()[taken:] if p.arg not in info.defaults and p.arg not in given)
+
+
+def _declared(
+    session: Session, registration: Registration, found: tuple[FunctionInfo, int, int] | None
+) -> calls.Arguments:
+    """A scope's function is called by anyone: its parameters are what they are declared to be."""
+    if found is None:
+        return calls.Arguments([], [])
+    info, taken, _ = found
+    given: list[Value] = []
+    for parameter in info.positional()[taken:]:
+        value = annotations.parameter(session, info, parameter)
+        if value.kind == "unknown" and registration.kind == "forward method" and parameter.arg not in info.defaults:
+            value = TENSOR
+        given.append(value)
+    return calls.Arguments(given, [])

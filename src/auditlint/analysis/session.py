@@ -1,0 +1,230 @@
+"""One analysis session: the memo, the call stack, and what was found so far.
+
+A session covers the hooks that one file registers, so its result does not depend on what else is analysed.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
+
+from auditlint.analysis.values import (
+    NEVER,
+    UNKNOWN,
+    Const,
+    DictObj,
+    Env,
+    Func,
+    ListObj,
+    Obj,
+    Scalar,
+    Tup,
+    Union,
+    Value,
+    join,
+)
+from auditlint.config import Config
+from auditlint.diagnostics import Step
+from auditlint.facts.registrars import DYNAMIC
+from auditlint.project.modules import ClassInfo, FunctionInfo, Module
+from auditlint.project.project import Broken, Project
+
+MAX_DEPTH = 14
+MAX_RUNS = 6000
+# A function that calls itself is entered this often with different arguments.
+MAX_RECURSION = 2
+
+
+class SiteRecord(NamedTuple):
+    """A site inside one run of a function, before it is known which hooks lead there."""
+
+    kind: str
+    operation: str
+    evidence: str
+    definite: bool
+    node: ast.expr
+    statement: ast.stmt
+
+
+class Registration(NamedTuple):
+    """A callable that became a hook, and the call (or decorator, class, configuration entry) that made it one."""
+
+    kind: str
+    callable: Value
+    registrar: str
+    registered: Step
+
+
+class Wrapper(NamedTuple):
+    """A parameter that ends in a registrar: whoever is handed over under it becomes a hook."""
+
+    name: str
+    function: FunctionInfo
+    parameter: str
+    kind: str
+    registrar: str
+
+
+# Name of a wrapper -> (position without the receiver, keyword, kind) of each hook that it takes.
+Wrappers: TypeAlias = dict[str, tuple[tuple[int, str, str], ...]]
+
+
+class Summary:
+    """What one run of a function (with these kinds of arguments) came to."""
+
+    __slots__ = ("calls", "info", "sites", "value")
+
+    def __init__(self, info: FunctionInfo) -> None:
+        self.info = info
+        self.value: Value = UNKNOWN
+        self.sites: dict[tuple[ast.AST, str], SiteRecord] = {}
+        self.calls: dict[int, tuple[int, Summary]] = {}
+
+    def reach(self, row: int, other: Summary) -> None:
+        self.calls.setdefault(id(other), (row, other))
+
+
+class Session:
+    """State shared by all runs; the interpreter's rooms are functions over it."""
+
+    def __init__(self, project: Project, config: Config, wrappers: Wrappers, classes: Iterable[str] = ()) -> None:
+        self.project = project
+        self.config = config
+        # Functions and classes of the project that turned out to be registrars, by the last part of their name.
+        self.known_wrappers = wrappers
+        self.tokens = frozenset(wrappers)
+        self.pattern = registering_pattern(config, {*self.tokens, *classes})
+        # Names of classes of the project that inherit from a hook class.
+        self.hook_classes: set[str] = set()
+        # Functions that have been run with nothing known of their arguments.
+        self.ran: set[tuple[FunctionInfo, Env | None]] = set()
+        self.memo: dict[tuple[object, ...], Summary] = {}
+        self.stack: list[FunctionInfo] = []
+        self.runs = 0
+        self.registrations: dict[tuple[object, ...], Registration] = {}
+        self.wrappers: dict[tuple[FunctionInfo, str, str], Wrapper] = {}
+        self.module_names: dict[tuple[Module, str], Value] = {}
+        self.mros: dict[ClassInfo, tuple[ClassInfo, ...]] = {}
+        self.outside: dict[ClassInfo, tuple[str, ...]] = {}
+        self.heirs: dict[tuple[ClassInfo, str], list[ClassInfo]] = {}
+        self.selves: dict[ClassInfo, Obj] = {}
+        self.objects: dict[tuple[object, ...], Obj] = {}
+        self.lists: dict[tuple[object, ...], ListObj] = {}
+        self.dicts: dict[tuple[object, ...], DictObj] = {}
+        # Environments that classes defined inside functions close over.
+        self.class_envs: dict[ClassInfo, Env] = {}
+        self.pending: dict[tuple[FunctionInfo, Env | None], Func] = {}
+        self._rows: dict[Module, list[int]] = {}
+
+    def too_nested(self, info: FunctionInfo) -> None:
+        """A function whose expressions nest deeper than the interpreter's stack: its file is not analysed in full."""
+        name = info.module.filename
+        self.project.broken.setdefault(name, Broken(name, info.row, 1, "nested too deeply to be analysed"))
+
+    def rows(self, module: Module) -> list[int]:
+        """Rows of a module that name a registrar or a wrapper of one."""
+        rows = self._rows.get(module)
+        if rows is None:
+            rows = self._rows[module] = matching_rows(self.pattern, module.source)
+        return rows
+
+    def registers(self, info: FunctionInfo | ClassInfo) -> bool:
+        """Whether the text of a function or class names a registrar."""
+        node = info.node
+        first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", None) or 10**9
+        return any(first <= row <= last for row in self.rows(info.module))
+
+    def register(self, kind: str, value: Value, registrar: str, step: Step) -> None:
+        """Record that each callable that `value` may be is a hook; a parameter makes its function a registrar."""
+        for item in flat_callables(value):
+            if item.kind == "param":
+                self._wrap(kind, item, registrar)  # type: ignore[arg-type]
+            else:
+                self.registrations.setdefault((kind, item), Registration(kind, item, registrar, step))
+
+    def _wrap(self, kind: str, param: object, registrar: str) -> None:
+        info: FunctionInfo = param.info  # type: ignore[attr-defined]
+        parameter: str = param.name  # type: ignore[attr-defined]
+        name = info.cls.name if info.cls is not None and info.name in ("__init__", "__new__") else info.name
+        self.wrappers.setdefault((info, parameter, kind), Wrapper(name, info, parameter, kind, registrar))
+
+    def list_at(self, *key: object) -> ListObj:
+        """The one list that an expression makes in one environment."""
+        held = self.lists.get(key)
+        if held is None:
+            held = self.lists[key] = ListObj(NEVER)
+        return held
+
+    def dict_at(self, *key: object) -> DictObj:
+        """The one dict that an expression makes in one environment."""
+        held = self.dicts.get(key)
+        if held is None:
+            held = self.dicts[key] = DictObj()
+        return held
+
+
+def flat_callables(value: Value, depth: int = 0) -> list[Value]:
+    """The callables that a value may be, or, for containers, may hold."""
+    kind = value.kind
+    if kind in ("func", "bound", "partial", "obj", "param"):
+        return [value]
+    if depth > 4:
+        return []
+    found: list[Value] = []
+    parts: Iterable[Value] = ()
+    if isinstance(value, Union | Tup):
+        parts = value.items
+    elif isinstance(value, ListObj):
+        parts = (value.element,)
+    elif isinstance(value, DictObj):
+        parts = (*value.items.values(), value.rest)
+    elif kind in ("seq", "mapping"):
+        parts = (value.element,)  # type: ignore[union-attr]
+    elif kind == "lazy":
+        parts = (value.force(),)  # type: ignore[union-attr]
+    for part in parts:
+        found.extend(flat_callables(part, depth + 1))
+    return found
+
+
+def registering_pattern(config: Config, tokens: Iterable[str]) -> re.Pattern[bytes]:
+    """Finds every name that may make a callable a hook."""
+    from auditlint.facts.registrars import HOOK_CLASSES, LIST_KEYWORDS, REGISTRARS
+
+    names = {*REGISTRARS, *LIST_KEYWORDS, *HOOK_CLASSES, *tokens, *(name for name, _ in config.registrars)}
+    names.update(name.rpartition(".")[2] for name in config.decorators)
+    names = {name for name in names if not re.fullmatch(DYNAMIC, name)}
+    return re.compile(
+        rb"\b(?:" + DYNAMIC.encode() + b"|" + "|".join(sorted(map(re.escape, names))).encode() + rb")\b|register_\{"
+    )
+
+
+def matching_rows(pattern: re.Pattern[bytes], source: bytes) -> list[int]:
+    """Rows (1-based, ascending) on which the pattern is found."""
+    rows: list[int] = []
+    row, last = 1, 0
+    for match in pattern.finditer(source):
+        row += source.count(b"\n", last, match.start())
+        last = match.start()
+        if not rows or rows[-1] != row:
+            rows.append(row)
+    return rows
+
+
+def memorable(value: Value) -> Value:
+    """A value as part of a memo key: module-level and literal numbers are not told apart."""
+    if type(value) is Const and value.type == "int":
+        return Scalar("int")
+    return value
+
+
+def merged_env(env: Env, other: dict[str, Value] | None) -> None:
+    """Join another branch's variables into `env.now`."""
+    if other is None:
+        return
+    now = env.now
+    for name, value in other.items():
+        held = now.get(name)
+        now[name] = value if held is None else join(held, value)

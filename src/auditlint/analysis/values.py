@@ -1,0 +1,501 @@
+"""The lattice: what an expression may be, as far as syncs are concerned.
+
+Values are immutable and compare by structure (`kind` keeps tuples of the same shape apart), except the mutable objects (`ListObj`, `DictObj`, `Obj`, `Env`),
+which stand for one allocation each and only ever grow by joining.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from auditlint.project.modules import ClassInfo, FunctionInfo, Module
+
+MAX_ALTERNATIVES = 12
+MAX_NESTING = 4
+
+
+class Unknown(NamedTuple):
+    """Nothing is known."""
+
+    kind: str = "unknown"
+
+
+class Const(NamedTuple):
+    """A Python constant: str, bytes, int, bool, float, None."""
+
+    value: object
+    type: str
+    kind: str = "const"
+
+
+class Scalar(NamedTuple):
+    """A host value that is not a tensor: number, string, shape, dtype, ... (`type` is a builtin's name or "")."""
+
+    type: str = ""
+    kind: str = "scalar"
+
+
+class Device(NamedTuple):
+    """A torch.device; `host` is True for the CPU, None when it is not known."""
+
+    host: bool | None = None
+    kind: str = "device"
+
+
+class Tensor(NamedTuple):
+    """A torch tensor; `dtype` is "bool", "int", "float" or "" when not known."""
+
+    host: bool = False
+    dtype: str = ""
+    kind: str = "tensor"
+
+
+class Array(NamedTuple):
+    """A numpy array or scalar: always on the host."""
+
+    kind: str = "array"
+
+
+class NNModule(NamedTuple):
+    """An nn.Module of no class of the project; `name` is the torch class when known."""
+
+    name: str = ""
+    kind: str = "nnmodule"
+
+
+class ModelOutput(NamedTuple):
+    """The dict-like output of a module: its items and attributes are tensors."""
+
+    kind: str = "modeloutput"
+
+
+class Seq(NamedTuple):
+    """An immutable sequence of unknown length, or any iterable."""
+
+    element: Value
+    kind: str = "seq"
+
+
+class Tup(NamedTuple):
+    """A tuple or list display whose elements are known."""
+
+    items: tuple[Value, ...]
+    kind: str = "tup"
+
+
+class Mapping(NamedTuple):
+    """A mapping whose values are all alike."""
+
+    element: Value
+    kind: str = "mapping"
+
+
+class Func(NamedTuple):
+    """A function of the project together with the environment that it closes over."""
+
+    info: FunctionInfo
+    env: Env | None
+    kind: str = "func"
+
+
+class Bound(NamedTuple):
+    """A method bound to its receiver."""
+
+    func: Value
+    receiver: Value
+    kind: str = "bound"
+
+
+class Partial(NamedTuple):
+    """functools.partial: arguments bound in advance."""
+
+    func: Value
+    args: tuple[Value, ...]
+    keywords: tuple[tuple[str, Value], ...]
+    kind: str = "partial"
+
+
+class ClassVal(NamedTuple):
+    """A class of the project."""
+
+    info: ClassInfo
+    kind: str = "classval"
+
+
+class SuperVal(NamedTuple):
+    """`super()` inside a method of `cls`."""
+
+    cls: ClassInfo
+    receiver: Value
+    kind: str = "superval"
+
+
+class Ext(NamedTuple):
+    """An object outside the project, by its dotted path: "torch.nn.Linear", "builtins.print"."""
+
+    path: str
+    kind: str = "ext"
+
+
+class ExtInstance(NamedTuple):
+    """An instance of a class outside the project."""
+
+    path: str
+    kind: str = "extinstance"
+
+
+class Method(NamedTuple):
+    """An attribute of a value that no class of the project defines: `tensor.item`, `list.append`."""
+
+    receiver: Value
+    name: str
+    kind: str = "method"
+
+
+class ModuleRef(NamedTuple):
+    """A module of the project."""
+
+    module: Module
+    kind: str = "moduleref"
+
+
+class Param(NamedTuple):
+    """The value of a parameter that no caller has bound; `declared` is what its annotation or default says."""
+
+    info: FunctionInfo
+    name: str
+    declared: Value
+    kind: str = "param"
+
+
+class Union(NamedTuple):
+    """One of several values."""
+
+    items: tuple[Value, ...]
+    kind: str = "union"
+
+
+class ListObj:
+    """A list or set that grows; all elements are joined."""
+
+    __slots__ = ("element", "hashed")
+    kind = "listobj"
+
+    def __init__(self, element: Value) -> None:
+        self.element = element
+        # A set looks its members up by hash, not by comparing.
+        self.hashed = False
+
+    def add(self, value: Value) -> None:
+        self.element = join(self.element, value) if self.element is not NEVER else value
+
+
+class DictObj:
+    """A dict that grows: values by constant key, and all others joined."""
+
+    __slots__ = ("items", "rest")
+    kind = "dictobj"
+
+    def __init__(self) -> None:
+        self.items: dict[object, Value] = {}
+        self.rest: Value = NEVER
+
+    def put(self, key: Value, value: Value) -> None:
+        if isinstance(key, Const):
+            held = self.items.get(key.value)
+            self.items[key.value] = value if held is None else join(held, value)
+        else:
+            self.rest = value if self.rest is NEVER else join(self.rest, value)
+
+    def values(self) -> Value:
+        return join_all([*self.items.values(), *([] if self.rest is NEVER else [self.rest])])
+
+
+class Obj:
+    """An instance of a project's class. `args` are the constructor's, None where it was not seen being made."""
+
+    __slots__ = ("args", "attrs", "cls", "done", "exact", "key", "keywords")
+    kind = "obj"
+
+    def __init__(
+        self,
+        cls: ClassInfo,
+        args: tuple[Value, ...] | None = None,
+        keywords: tuple[tuple[str, Value], ...] = (),
+        exact: bool = False,
+    ) -> None:
+        self.cls = cls
+        self.args = args
+        self.keywords = keywords
+        self.exact = exact
+        self.attrs: dict[str, Value] = {}
+        self.done: set[object] = set()
+        self.key: object = None
+
+    def put(self, name: str, value: Value) -> None:
+        held = self.attrs.get(name)
+        self.attrs[name] = value if held is None else join(held, value)
+
+
+class Env:
+    """The variables of one run through a function: as they are now, and all that they ever were (for closures)."""
+
+    __slots__ = ("ever", "now", "parent", "paths", "version")
+
+    def __init__(self, parent: Env | None) -> None:
+        self.parent = parent
+        self.paths: set[str] = set()
+        self.now: dict[str, Value] = {}
+        self.ever: dict[str, Value] = {}
+        self.version = 0
+
+    def put(self, name: str, value: Value) -> None:
+        self.now[name] = value
+        held = self.ever.get(name)
+        if held is None:
+            self.ever[name] = value
+            self.version += 1
+        elif held is not value and held != value:
+            merged = join(held, value)
+            if merged != held:
+                self.ever[name] = merged
+                self.version += 1
+
+    def put_path(self, path: str, value: Value) -> None:
+        """Remember what was stored under `name.attribute`, as long as `name` is not bound anew."""
+        self.paths.add(path)
+        self.now[path] = value
+
+    def forget(self, name: str) -> None:
+        """Drop what is known of the attributes of a name that was bound anew."""
+        if self.paths:
+            stale = [path for path in self.paths if path.startswith(name + ".")]
+            for path in stale:
+                self.paths.discard(path)
+                self.now.pop(path, None)
+
+
+class Lazy:
+    """The result of a call that is made only when somebody asks what it is."""
+
+    __slots__ = ("_make", "_value")
+    kind = "lazy"
+
+    def __init__(self, make: Callable[[], Value]) -> None:
+        self._make: Callable[[], Value] | None = make
+        self._value: Value = UNKNOWN
+
+    def force(self) -> Value:
+        if self._make is not None:
+            make, self._make = self._make, None
+            self._value = make()
+        return self._value
+
+
+Value: TypeAlias = (
+    Unknown
+    | Const
+    | Scalar
+    | Device
+    | Tensor
+    | Array
+    | NNModule
+    | ModelOutput
+    | Seq
+    | Tup
+    | Mapping
+    | Func
+    | Bound
+    | Partial
+    | ClassVal
+    | SuperVal
+    | Ext
+    | ExtInstance
+    | Method
+    | ModuleRef
+    | Param
+    | Union
+    | ListObj
+    | DictObj
+    | Obj
+    | Lazy
+)
+
+UNKNOWN = Unknown()
+# An empty container's element: joins to whatever comes.
+NEVER = Union(())
+NONE = Const(None, "NoneType")
+SCALAR = Scalar()
+TENSOR = Tensor()
+HOST_TENSOR = Tensor(host=True)
+BOOL = Scalar("bool")
+INT = Scalar("int")
+FLOAT = Scalar("float")
+STR = Scalar("str")
+ARRAY = Array()
+TENSORS = Seq(TENSOR)
+MODULE = NNModule()
+ANY_DEVICE = Device()
+CPU = Device(True)
+OUTPUT = Union((TENSOR, TENSORS, ModelOutput()))
+
+Callables = (Func, Bound, Partial, Method)
+
+
+def const(value: object) -> Value:
+    """The value of a literal; floats and other numbers are not worth telling apart."""
+    if value is None:
+        return NONE
+    if isinstance(value, bool | int | str):
+        return Const(value, type(value).__name__)
+    return Scalar(type(value).__name__)
+
+
+def alternatives(value: Value) -> tuple[Value, ...]:
+    """The values that it may be."""
+    if isinstance(value, Lazy | Union):
+        value = forced(value)
+        if isinstance(value, Union):
+            return value.items
+    return (value,)
+
+
+def settled(value: Value) -> Value:
+    """The value, with unbound parameters replaced by what they are declared to be and lazy calls made."""
+    if isinstance(value, Param):
+        return settled(value.declared)
+    if isinstance(value, Lazy):
+        return settled(value.force())
+    if isinstance(value, Union) and any(isinstance(item, Param | Lazy) for item in value.items):
+        return join_all(settled(item) for item in value.items)
+    return value
+
+
+def forced(value: Value) -> Value:
+    """The value with lazy calls made; unbound parameters stay what they are."""
+    if isinstance(value, Lazy):
+        return forced(value.force())
+    if isinstance(value, Union) and any(isinstance(item, Lazy) for item in value.items):
+        return join_all(forced(item) for item in value.items)
+    return value
+
+
+def join(a: Value, b: Value) -> Value:
+    """The least value that covers both."""
+    if a is b or a == b:
+        return a
+    return join_all((a, b))
+
+
+def join_all(values: Iterable[Value]) -> Value:
+    """The least value that covers all of them; unknown when there are too many to keep apart."""
+    kept: dict[Value, None] = {}
+    for value in values:
+        if type(value) is Union:
+            for item in value.items:
+                kept[item] = None
+        else:
+            kept[value] = None
+    if not kept:
+        return UNKNOWN
+    if len(kept) == 1:
+        return next(iter(kept))
+    if len(kept) > MAX_ALTERNATIVES:
+        return _summary(list(kept))
+    return Union(tuple(kept))
+
+
+def _summary(items: list[Value]) -> Value:
+    """Fewer alternatives that still cover what matters: scalars merge, then tuples, and at last all else goes."""
+    kept: dict[Value, None] = {}
+    for item in items:
+        if isinstance(item, Const | Scalar):
+            kept[NONE if item == NONE else SCALAR] = None
+        elif isinstance(item, Tup):
+            kept[Seq(join_all(item.items))] = None
+        elif isinstance(item, Param):
+            kept[item.declared] = None
+        else:
+            kept[item] = None
+    flat = list(kept)
+    return (
+        Union(tuple(flat[: MAX_ALTERNATIVES - 1]) + (UNKNOWN,))
+        if len(flat) > MAX_ALTERNATIVES
+        else (flat[0] if len(flat) == 1 else Union(tuple(flat)))
+    )
+
+
+def any_device(value: Value) -> bool:
+    """Whether it may be a tensor on the device."""
+    return any(type(item) is Tensor and not item.host for item in alternatives(settled(value)))
+
+
+def any_tensor(value: Value) -> bool:
+    """Whether it may be a tensor, wherever it lives."""
+    return any(type(item) is Tensor for item in alternatives(settled(value)))
+
+
+def all_known(value: Value) -> bool:
+    """Whether every alternative is known."""
+    return all(type(item) is not Unknown for item in alternatives(settled(value)))
+
+
+def holds_device(value: Value, depth: int = 0) -> bool:
+    """Whether it is, or contains, a tensor on the device (what printing or comparing a container would read)."""
+    if depth > MAX_NESTING:
+        return False
+    for item in alternatives(settled(value)):
+        kind = type(item)
+        if kind is Tensor:
+            if not item.host:  # type: ignore[union-attr]
+                return True
+        elif kind is Tup:
+            if any(holds_device(part, depth + 1) for part in item.items):  # type: ignore[union-attr]
+                return True
+        elif kind is Seq or kind is Mapping or kind is ListObj:
+            if holds_device(item.element, depth + 1):  # type: ignore[union-attr]
+                return True
+        elif kind is DictObj:
+            if any(holds_device(part, depth + 1) for part in (*item.items.values(), item.rest)):  # type: ignore[union-attr]
+                return True
+    return False
+
+
+def element(value: Value) -> Value:
+    """What iterating over it yields."""
+    parts: list[Value] = []
+    for item in alternatives(settled(value)):
+        kind = type(item)
+        if kind is Tup:
+            parts.extend(item.items)  # type: ignore[union-attr]
+        elif kind is Seq or kind is ListObj:
+            if item.element is not NEVER:  # type: ignore[union-attr]
+                parts.append(item.element)  # type: ignore[union-attr]
+        elif kind is DictObj:
+            parts.extend(const(key) for key in item.items)  # type: ignore[union-attr]
+            if item.rest is not NEVER or not item.items:  # type: ignore[union-attr]
+                parts.append(UNKNOWN)
+        elif kind is Mapping:
+            parts.append(STR)
+        elif kind is Tensor:
+            parts.append(item)
+        elif kind is Array:
+            parts.append(ARRAY)
+        elif kind is Const or kind is Scalar:
+            parts.append(SCALAR)
+        elif kind is NNModule:
+            parts.append(MODULE)
+        else:
+            parts.append(UNKNOWN)
+    return join_all(parts)
+
+
+def truth(value: Value) -> bool | None:
+    """What a test of it gives, where that is known."""
+    if type(value) is Const:
+        return bool(value.value)
+    if isinstance(value, Func | Bound | Partial | ClassVal | ModuleRef):
+        return True
+    return None

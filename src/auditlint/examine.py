@@ -1,0 +1,193 @@
+"""All findings of one universe of files, from the cache or from the analysis."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from auditlint import cache
+from auditlint.config import Config
+from auditlint.diagnostics import Diagnostic, Edit, Fix, Hook, Location, Step
+from auditlint.source.discovery import FileError, Target, Tree, Universe
+
+if TYPE_CHECKING:
+    from auditlint.project.project import Broken
+
+# A file changed within this many nanoseconds before a run may change again without its time showing it.
+_SETTLED = 50_000_000
+
+
+class Options(NamedTuple):
+    """How to lint, whatever the files are: processes (0: as many as help), cache on disk, `# noqa` obeyed."""
+
+    jobs: int = 0
+    cache: bool = True
+    honour_noqa: bool = True
+
+
+class Examined(NamedTuple):
+    """The findings in a universe, with file names relative to `folder`; errors name absolute paths."""
+
+    folder: str
+    diagnostics: list[Diagnostic]
+    errors: list[FileError]
+
+
+class _Record(NamedTuple):
+    """What is kept of a universe.
+
+    A file that no hook leads to is never parsed, so whether it parses is known only where somebody named the file:
+    `parsed` maps such files to what is wrong with them, most often nothing.
+    """
+
+    diagnostics: list[Diagnostic]
+    parsed: dict[str, list[Diagnostic]]
+
+
+def examine(
+    universe: Universe,
+    tree: Tree,
+    config: Config,
+    options: Options,
+    targets: Iterable[Target],
+    overlays: Mapping[str, bytes],
+) -> Examined:
+    """The findings in `universe`, suppression comments applied, codes not yet selected.
+
+    `overlays` maps names in the universe to contents that replace those on disk. A file of `targets` that was named
+    itself and does not parse has an AUD900, even if nothing leads to it.
+    """
+    started = time.time_ns()
+    folder, prefix = tree.base(universe)
+    files = {prefix + name: stamp for name, stamp in tree.files(universe).items()}
+    source = _Source(folder, {prefix + name: data for name, data in overlays.items()})
+    path, key = _cache_entry(universe, config, options, files) if options.cache and not overlays else ("", "")
+    record = _revived(cache.load(path, key)) if path else None
+    fresh = record is None
+    if record is None:
+        record = _Record(_analysed(folder, list(files), config, options, source), {})
+    known = len(record.parsed)
+    diagnostics = list(record.diagnostics)
+    broken = {item.filename for item in diagnostics if item.code == "AUD900"}
+    for target in targets:
+        name = target.seen_as
+        if target.named and name not in broken and name not in source.unreadable:
+            diagnostics += _parsed(name, record, source, options)
+    if path and (fresh or len(record.parsed) > known) and not source.unreadable and _settled(files, started):
+        cache.store(path, key, record)
+    wanted = {target.seen_as for target in targets}
+    errors = [FileError(os.path.join(folder, n), why) for n, why in sorted(source.unreadable.items()) if n in wanted]
+    return Examined(folder, [item for item in diagnostics if item.filename not in source.unreadable], errors)
+
+
+class _Source:
+    """Reads the files of a universe, and remembers which could not be read."""
+
+    def __init__(self, folder: str, overlays: Mapping[str, bytes]) -> None:
+        self.folder = folder
+        self.overlays = overlays
+        self.unreadable: dict[str, str] = {}
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file. Raises OSError."""
+        held = self.overlays.get(name)
+        if held is not None:
+            return held
+        try:
+            with open(os.path.join(self.folder, name), "rb") as file:
+                return file.read()
+        except OSError as error:
+            self.unreadable[name] = f"cannot be read: {error.strerror or error}"
+            raise
+
+
+def _analysed(folder: str, files: list[str], config: Config, options: Options, source: _Source) -> list[Diagnostic]:
+    from auditlint.analysis.engine import analyse
+    from auditlint.rules import findings
+
+    outcome = analyse(folder, files, config, source.overlays, options.jobs)
+    for item in outcome.broken:
+        try:
+            source.read(item.filename)  # which of them are not broken but out of reach?
+        except OSError:
+            continue
+    return _suppressed(findings(outcome, source.read), source.read, outcome.marked, options)
+
+
+def _parsed(name: str, record: _Record, source: _Source, options: Options) -> list[Diagnostic]:
+    """What is wrong with a file that was named: nothing, or one AUD900."""
+    if name not in record.parsed:
+        from auditlint.project.project import Broken, parse
+
+        try:
+            tree = parse(name, source.read(name))
+        except OSError:
+            return []
+        record.parsed[name] = _about_broken(tree, source, options) if isinstance(tree, Broken) else []
+    return record.parsed[name]
+
+
+def _about_broken(broken: Broken, source: _Source, options: Options) -> list[Diagnostic]:
+    from auditlint.analysis.engine import Outcome
+    from auditlint.rules import findings
+
+    return _suppressed(findings(Outcome([], [broken], []), source.read), source.read, [], options)
+
+
+def _suppressed(
+    diagnostics: list[Diagnostic], read: Callable[[str], bytes], marked: list[str], options: Options
+) -> list[Diagnostic]:
+    from auditlint.source.suppressions import apply
+
+    kept = apply(diagnostics, read, marked, honour_noqa=True, report_unused=True, require_reason=True)
+    if options.honour_noqa:
+        return kept
+    # Somebody else obeys `noqa`; which of those comments are idle is still ours to say.
+    about_comments = [item for item in kept if item.code in ("AUD901", "AUD902")]
+    return apply(diagnostics, read, marked, honour_noqa=False, report_unused=False) + about_comments
+
+
+def _cache_entry(universe: Universe, config: Config, options: Options, files: Mapping[str, str]) -> tuple[str, str]:
+    """Where the record of a universe is kept, and the key it must have; ("", "") for one that is not kept."""
+    if universe.extra:
+        return "", ""
+    # Selection comes after the cache: it changes no result.
+    told = config._replace(select=(), ignore=(), extend_select=(), per_file_ignores=())
+    variant = f"{universe!r} {told!r} {options.honour_noqa}"
+    listing = "\n".join(f"{name} {stamp}" for name, stamp in files.items())
+    return cache.record_path(universe.root, variant), f"{cache.own_stamp()}\n{variant}\n{listing}"
+
+
+def _settled(files: Mapping[str, str], started: int) -> bool:
+    now = time.time_ns()
+    return not any(started - _SETTLED <= int(stamp.partition(" ")[0]) <= now for stamp in files.values())
+
+
+def _revived(value: Any) -> _Record | None:
+    """The record that was stored as lists and numbers, None where it has another shape."""
+    try:
+        diagnostics, parsed = value
+        return _Record(
+            [_diagnostic(*item) for item in diagnostics],
+            {name: [_diagnostic(*item) for item in items] for name, items in parsed.items()},
+        )
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _diagnostic(*fields: Any) -> Diagnostic:
+    code, name, message, filename, location, end, confidence, hook, path, statement, noqa_row, fix = fields
+    if hook is not None:
+        title, where, row, registrar, registered = hook
+        hook = Hook(title, where, row, registrar, Step(*registered))
+    if fix is not None:
+        applicability, words, edits = fix
+        fix = Fix(applicability, words, tuple(Edit(text, Location(*a), Location(*b)) for text, a, b in edits))
+    first, last = statement
+    steps = tuple(Step(*step) for step in path)
+    place, end_place = Location(*location), Location(*end)
+    return Diagnostic(
+        code, name, message, filename, place, end_place, confidence, hook, steps, (first, last), noqa_row, fix
+    )
