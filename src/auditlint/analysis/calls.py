@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from auditlint.analysis import annotations, expressions, hooks, interpreter, names, outside, torch_ops
 from auditlint.analysis.frame import Frame
-from auditlint.analysis.session import MAX_DEPTH, MAX_RECURSION, MAX_RUNS, Session, Summary, memorable
+from auditlint.analysis.session import MAX_DEPTH, MAX_RECURSION, MAX_RUNS, Session, SiteRecord, Summary, memorable
 from auditlint.analysis.values import (
     NONE,
     OUTPUT,
@@ -29,6 +29,7 @@ from auditlint.analysis.values import (
     Obj,
     Param,
     Partial,
+    Result,
     Scalar,
     Seq,
     SuperVal,
@@ -161,6 +162,11 @@ def _apply_one(frame: Frame, node: ast.expr, function: Value, given: Arguments) 
         return _call_object(frame, node, function, given)
     if isinstance(function, NNModule):
         return torch_ops.by_kind(MODULE_CLASSES[function.name], TENSOR) if function.name in MODULE_CLASSES else OUTPUT
+    if isinstance(function, Param):
+        hooks.note_unknown(frame, node, given)
+        return Result(function)
+    if function.kind == "unknown":
+        hooks.note_unknown(frame, node, given)
     return UNKNOWN
 
 
@@ -195,12 +201,26 @@ def _call_function(frame: Frame, node: ast.expr, function: Func, given: Argument
     def make() -> Value:
         bound = bind(session, function.info, given.args, given.keywords, given.star, given.double_star, function.env)
         summary = run_function(session, function, bound, frame.lazy)
-        frame.summary.reach(getattr(node, "lineno", 0), summary)
+        waits = _only_waits(function.info, summary)
+        if waits is None:
+            frame.summary.reach(getattr(node, "lineno", 0), summary)
+        else:
+            frame.site(waits.kind, waits.operation, node, waits.evidence, waits.definite)
         return summary.value
 
     if frame.lazy and function.info.name not in session.tokens and not session.registers(function.info):
         return Lazy(make)
     return make()
+
+
+def _only_waits(info: FunctionInfo, summary: Summary) -> SiteRecord | None:
+    """The site of a function that does nothing but tell the device to finish: it is that call under another name."""
+    if isinstance(info.node, ast.FunctionDef) and len(summary.sites) == 1 and not summary.calls:
+        body = [s for s in info.node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+        record = next(iter(summary.sites.values()))
+        if record.kind == "synchronize" and len(body) == 1 and isinstance(body[0], ast.Return | ast.Expr):
+            return record
+    return None
 
 
 def _construct(frame: Frame, node: ast.expr, value: ClassVal, given: Arguments) -> Value:
@@ -333,6 +353,8 @@ def unbound(session: Session, info: FunctionInfo, receiver: Value | None = None)
         default = info.defaults.get(parameter.arg)
         if isinstance(default, ast.Constant) and default.value is None and declared.kind != "unknown":
             declared = join(declared, NONE)
+        elif default is not None and declared.kind in ("device", "unknown", "scalar", "union"):
+            declared = _default_device(session, info, default, declared)
         bound[parameter.arg] = Param(info, parameter.arg, declared)
     positional = info.positional()
     if receiver is not None and positional and "static" not in info.flags:
@@ -343,6 +365,14 @@ def unbound(session: Session, info: FunctionInfo, receiver: Value | None = None)
     if arguments.kwarg is not None:
         bound[arguments.kwarg.arg] = Mapping(Param(info, arguments.kwarg.arg, UNKNOWN))
     return bound
+
+
+def _default_device(session: Session, info: FunctionInfo, default: ast.expr, declared: Value) -> Value:
+    """A parameter whose default is the CPU is the CPU, as far as anybody knows."""
+    if isinstance(default, ast.Constant) and not isinstance(default.value, str):
+        return declared
+    value = expressions.evaluate(names.module_frame(session, info.module), default)
+    return value if torch_ops.device_of(value) is True else declared
 
 
 def too_deep(session: Session) -> bool:
@@ -371,6 +401,7 @@ def run_function(session: Session, function: Func, bound: dict[str, Value], lazy
         for name, value in bound.items():
             frame.env.put(name, value)
         interpreter.run(frame)
+        hooks.note_returned(frame)
     except RecursionError:
         session.too_nested(info)
         summary.value = UNKNOWN

@@ -51,7 +51,7 @@ from auditlint.analysis.values import (
     settled,
     truth,
 )
-from auditlint.facts.returns import NAMED_FIELDS
+from auditlint.facts.returns import NAMED_FIELDS, TENSOR_ATTRIBUTES, TENSOR_METHODS
 
 
 def evaluate(frame: Frame, node: ast.expr) -> Value:
@@ -117,6 +117,11 @@ def _attribute(frame: Frame, node: ast.Attribute) -> Value:
 def attribute(frame: Frame, owner: Value, name: str) -> Value:
     """`owner.name`, for each thing that the owner may be."""
     items = alternatives(owner)
+    if len(items) > 1 and (name in TENSOR_ATTRIBUTES or name in TENSOR_METHODS):
+        # Whoever asks for a tensor's attribute has a tensor in hand, not the tuple or dict it might have been.
+        tensors = [item for item in items if item.kind not in ("seq", "tup", "modeloutput")]
+        if any(isinstance(item, Tensor) for item in tensors):
+            items = tuple(tensors)
     if len(items) == 1:
         return _attribute_of(frame, items[0], name)
     return join_all([_attribute_of(frame, item, name) for item in items])
@@ -464,17 +469,22 @@ def _compared(frame: Frame, left: Value, operator: ast.cmpop, right: Value, node
         equal = left.value == right.value
         if isinstance(operator, ast.Eq | ast.NotEq):
             return const(equal if isinstance(operator, ast.Eq) else not equal)
-    items = [*alternatives(left), *alternatives(right)]
-    tensors = [item for item in items if isinstance(item, Tensor)]
-    if tensors and (len(tensors) == len(items) or not any(_settles(item) for item in items)):
-        return Tensor(all(tensor.host for tensor in tensors), "bool")
-    if tensors:
-        return join(Tensor(all(tensor.host for tensor in tensors), "bool"), BOOL)
-    if any(isinstance(item, Array) for item in items):
-        return ARRAY
     if isinstance(left, Device) and isinstance(right, Const) and isinstance(operator, ast.Eq) and left.host is not None:
         return const((right.value == "cpu") is left.host) if right.value == "cpu" else BOOL
-    return BOOL if all(isinstance(item, Const | Scalar | Device) for item in items) else UNKNOWN
+    return join_all([_pair(a, b) for a in alternatives(left) for b in alternatives(right)])
+
+
+def _pair(left: Value, right: Value) -> Value:
+    """Comparing one thing with another: elementwise when a tensor takes part, and the other is no plain object."""
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Tensor):
+            if _settles(other):
+                return BOOL
+            return Tensor(one.host and not (isinstance(other, Tensor) and not other.host), "bool", one.single)
+    if isinstance(left, Array) or isinstance(right, Array):
+        return ARRAY
+    plain = isinstance(left, Const | Scalar | Device) and isinstance(right, Const | Scalar | Device)
+    return BOOL if plain else UNKNOWN
 
 
 def _settles(item: Value) -> bool:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from auditlint.analysis.session import Wrapper
-from auditlint.analysis.values import Const, DictObj, ListObj, Seq, Tup, Value, alternatives, forced, join_all
+from auditlint.analysis.values import Const, DictObj, Func, ListObj, Seq, Tup, Value, alternatives, forced, join_all
 from auditlint.diagnostics import Step
 from auditlint.facts.registrars import DYNAMIC, LIST_KEYWORDS, REGISTRARS
 
@@ -54,6 +54,33 @@ NOT_REGISTRARS = frozenset(
 )
 
 
+def note_unknown(frame: Frame, node: ast.expr, given: Arguments) -> None:
+    """A call of something unknown that only a registrar of torch takes the keywords of."""
+    kinds = [name for name, _ in given.keywords if name in ("with_kwargs", "always_call")]
+    if kinds and given.args:
+        _register(frame, node, "register hook", _with_kwargs(ANY_KIND, given), given.args[0])
+
+
+def note_returned(frame: Frame) -> None:
+    """A function called `...hooks` that returns (name, hook) pairs: the lists that `run_with_hooks` takes."""
+    node = frame.info.node
+    if not isinstance(node, ast.FunctionDef) or not node.name.endswith("hooks"):
+        return
+    for item in alternatives(forced(frame.summary.value)):
+        pair = forced(item.element) if isinstance(item, ListObj | Seq) else item
+        for part in alternatives(pair):
+            if isinstance(part, Tup) and len(part.items) == 2:
+                for hook in alternatives(forced(part.items[1])):
+                    if isinstance(hook, Func) and _takes_activation(hook):
+                        frame.session.register("activation", hook, node.name, frame.step(node))
+
+
+def _takes_activation(hook: Func) -> bool:
+    """`(activation, hook)`, the signature of TransformerLens."""
+    parameters = [p.arg for p in hook.info.positional() if p.arg not in hook.info.defaults]
+    return len(parameters) == 2 and parameters[1] == "hook"
+
+
 def note_registrar_class(frame: Frame, node: ast.expr, bases: tuple[str, ...], given: Arguments) -> None:
     """An instance of a subclass of `saved_tensors_hooks` that has no constructor of its own."""
     for base in bases:
@@ -76,7 +103,7 @@ def _register(frame: Frame, node: ast.expr, name: str, kind: str, value: Value) 
     return True
 
 
-CALLABLE = {"func", "bound", "partial", "obj", "param", "listobj", "dictobj"}
+CALLABLE = {"func", "bound", "partial", "obj", "param", "result", "listobj", "dictobj"}
 
 
 def _flat(value: Value) -> tuple[Value, ...]:

@@ -10,6 +10,7 @@ from auditlint.analysis import interpreter as run
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.session import Session, Summary
 from auditlint.analysis.values import (
+    NONE,
     STR,
     UNKNOWN,
     Bound,
@@ -28,6 +29,8 @@ from auditlint.analysis.values import (
 from auditlint.project.modules import ClassInfo, FunctionInfo, Module, bound_names
 
 MAX_BASES = 40
+# What a module-level name means that starts as None and is imported on demand.
+OPTIONAL = {"torch": "torch", "np": "numpy", "numpy": "numpy"}
 
 
 def module_value(session: Session, module: Module, name: str) -> Value | None:
@@ -48,6 +51,9 @@ def module_value(session: Session, module: Module, name: str) -> Value | None:
     session.module_names[key] = UNKNOWN
     values = [_statement_value(session, module, statement, name) for statement in statements[-4:]]
     value = join_all(values)
+    if name in OPTIONAL and value in (NONE, UNKNOWN):
+        # `torch = None` until somebody imports it.
+        value = Ext(OPTIONAL[name])
     session.module_names[key] = value
     return value
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from auditlint.analysis import annotations, calls, expressions, torch_ops
+from auditlint.analysis import annotations, calls, expressions, names, torch_ops
 from auditlint.analysis.values import (
     ARRAY,
     BOOL,
@@ -80,6 +80,10 @@ def call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
         return Partial(given.args[0], tuple(given.args[1:]), tuple(given.keywords))
     if path.startswith("torch"):
         return _torch(frame, node, path, given)
+    if path in SYNCS and given.args:
+        # Other libraries' own ways of moving tensors.
+        torch_ops.report(frame, path, node, path.rpartition(".")[2] + "()", given, definite=holds_device(given.args[0]))
+        return torch_ops.moved(given)
     host_call(frame, node, path, given)
     top, _, _ = path.partition(".")
     if top in ("numpy", "np"):
@@ -95,6 +99,15 @@ def call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
         return Partial(Ext("auditlint.identity"), (given.args[0],), ())
     if path == "auditlint.identity" and given.args:
         return given.args[0]
+    if path == "importlib.import_module" and given.args:
+        return join_all(
+            [
+                names.named_module(frame.session, item.value, frame.module)
+                if isinstance(item, Const) and isinstance(item.value, str)
+                else UNKNOWN
+                for item in alternatives(settled(given.args[0]))
+            ]
+        )
     if path == "logging.getLogger":
         return ExtInstance("logging.Logger")
     if path.startswith("collections."):
@@ -396,8 +409,9 @@ def _torch(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
     if made == "host_tensor":
         return torch_ops.constructed(given, Tensor(True))
     if made == "data":
-        plain = torch_ops.constructed(given, Tensor(not on_device))
-        return plain
+        data = alternatives(settled(given.args[0])) if given.args else ()
+        single = bool(data) and all(isinstance(item, Const | Scalar) for item in data)
+        return torch_ops.constructed(given, Tensor(not on_device, single=single))
     if made == "follows" and tensors:
         return torch_ops.constructed(given, Tensor(not on_device))
     if path in ("torch.nn.Parameter", "torch.nn.parameter.Parameter", "torch.nn.Buffer"):
@@ -413,13 +427,9 @@ def _torch(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
         _run_callbacks(frame, node, given)
         if short[:1].isupper():
             return ExtInstance(path)
-        return (
-            Tensor()
-            if on_device and path.count(".") <= 3 and not path.startswith(("torch.utils", "torch.distributed"))
-            else UNKNOWN
-        )
+        return TENSOR if on_device and path.startswith(("torch.ops.", "torch.nn.functional.")) else UNKNOWN
     if kind in ("tensor", "tensors", "tensor|tensors"):
-        tensor = Tensor(bool(tensors) and not on_device, torch_ops._dtype(short, Tensor(), given))
+        tensor = torch_ops.result(short, Tensor(bool(tensors) and not on_device), given)
         if short in torch_ops.REDUCTIONS and len(given.args) == 1 and not given.keywords:
             kind = "tensor"
         elif short == "where":
@@ -454,7 +464,15 @@ def _device(given: Arguments) -> Value:
 
 def method_call(frame: Frame, node: ast.expr, method: Method, given: Arguments) -> Value:
     """Call a method of a value that is no instance of a project class (or has no such method there)."""
-    return join_all([_method(frame, node, item, method.name, given) for item in alternatives(settled(method.receiver))])
+    owners = alternatives(settled(method.receiver))
+    if len(owners) > 1 and method.name in MOVES and not all(isinstance(item, Tensor) and item.host for item in owners):
+        # A tensor that may be here or there: which way it is moved is not known.
+        owners = tuple(Tensor(False, item.dtype) if isinstance(item, Tensor) else item for item in owners)
+    return join_all([_method(frame, node, item, method.name, given) for item in dict.fromkeys(owners)])
+
+
+# Methods that copy between host and device.
+MOVES = {"to", "cuda", "copy_", "type"}
 
 
 def _method(frame: Frame, node: ast.expr, owner: Value, name: str, given: Arguments) -> Value:

@@ -76,13 +76,25 @@ def _walk(start: Summary, hook: Hook, scope: str) -> Iterable[Site]:
         summary, above = queue.popleft()
         info = summary.info
         filename = info.module.filename
-        for record in summary.sites.values():
+        for record in _one_backend(list(summary.sites.values())):
             row = getattr(record.node, "lineno", info.row)
             yield _site(record, filename, scope, hook, (*above, Step(info.qualname, filename, row)))
         for row, callee in summary.calls.values():
             if id(callee) not in seen:
                 seen.add(id(callee))
                 queue.append((callee, (*above, Step(info.qualname, filename, row))))
+
+
+def _one_backend(records: list[SiteRecord]) -> list[SiteRecord]:
+    """A function that dispatches over backends waits once: of torch.cuda.f and its twins, the first is told."""
+    shared = {r.operation.rpartition(".")[2] for r in records if r.operation.startswith(("torch.cuda.", "torch.accelerator."))}
+    kept = []
+    for record in records:
+        prefix, _, name = record.operation.rpartition(".")
+        twin = record.kind == "synchronize" and name in shared and prefix.startswith("torch.")
+        if not twin or prefix in ("torch.cuda", "torch.accelerator"):
+            kept.append(record)
+    return kept
 
 
 def _site(record: SiteRecord, filename: str, scope: str, hook: Hook, path: tuple[Step, ...]) -> Site:

@@ -19,6 +19,8 @@ from auditlint.analysis.values import (
     Func,
     ListObj,
     Obj,
+    Param,
+    Result,
     Scalar,
     Tup,
     Union,
@@ -139,14 +141,16 @@ class Session:
     def register(self, kind: str, value: Value, registrar: str, step: Step) -> None:
         """Record that each callable that `value` may be is a hook; a parameter makes its function a registrar."""
         for item in flat_callables(value):
-            if item.kind == "param":
-                self._wrap(kind, item, registrar)  # type: ignore[arg-type]
+            if isinstance(item, Param):
+                self._wrap(kind, item, registrar)
+            elif isinstance(item, Result):
+                # The hook is made by a class or factory that the caller hands over.
+                self._wrap(kind, item.of, registrar)
             else:
                 self.registrations.setdefault((kind, item), Registration(kind, item, registrar, step))
 
-    def _wrap(self, kind: str, param: object, registrar: str) -> None:
-        info: FunctionInfo = param.info  # type: ignore[attr-defined]
-        parameter: str = param.name  # type: ignore[attr-defined]
+    def _wrap(self, kind: str, param: Param, registrar: str) -> None:
+        info, parameter = param.info, param.name
         name = info.cls.name if info.cls is not None and info.name in ("__init__", "__new__") else info.name
         self.wrappers.setdefault((info, parameter, kind), Wrapper(name, info, parameter, kind, registrar))
 
@@ -168,7 +172,7 @@ class Session:
 def flat_callables(value: Value, depth: int = 0) -> list[Value]:
     """The callables that a value may be, or, for containers, may hold."""
     kind = value.kind
-    if kind in ("func", "bound", "partial", "obj", "param"):
+    if kind in ("func", "bound", "partial", "obj", "param", "result"):
         return [value]
     if depth > 4:
         return []
@@ -197,7 +201,11 @@ def registering_pattern(config: Config, tokens: Iterable[str]) -> re.Pattern[byt
     names.update(name.rpartition(".")[2] for name in config.decorators)
     names = {name for name in names if not re.fullmatch(DYNAMIC, name)}
     return re.compile(
-        rb"\b(?:" + DYNAMIC.encode() + b"|" + "|".join(sorted(map(re.escape, names))).encode() + rb")\b|register_\{"
+        rb"\b(?:"
+        + DYNAMIC.encode()
+        + b"|"
+        + "|".join(sorted(map(re.escape, {*names, "with_kwargs"}))).encode()
+        + rb")\b|register_\{|\bdef \w+_hooks\("
     )
 
 

@@ -69,6 +69,11 @@ KINDS: dict[str, Value] = {
 }
 # Reductions that give one tensor without a dimension and a named pair with one.
 REDUCTIONS = {"max", "min", "median", "nanmedian"}
+# Reductions of a whole tensor, when no dimension is named.
+WHOLE = {
+    "sum", "mean", "max", "min", "norm", "argmax", "argmin", "any", "all", "prod", "std", "var", "median", "nansum", "nanmean",
+    "count_nonzero", "logsumexp", "amax", "amin", "vector_norm", "dot",
+}  # fmt: skip
 BOOLEAN = {
     "eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite", "isneginf", "isposinf", "isclose", "isin", "bool",
     "logical_and", "logical_or", "logical_not", "logical_xor", "isreal", "signbit", "__eq__", "__ne__", "__lt__", "__gt__",
@@ -148,7 +153,9 @@ def module_attribute(owner: Value, name: str) -> Value:
     """`module.weight`, `module.parameters`; what is not torch's own is unknown."""
     kind = MODULE_ATTRIBUTES.get(name)
     if kind is not None:
-        return by_kind(kind, TENSOR)
+        value = by_kind(kind, TENSOR)
+        # `bias` is a parameter of one module and a flag of another.
+        return join(value, UNKNOWN) if value == TENSOR else value
     return Method(owner, name)
 
 
@@ -167,6 +174,8 @@ def tensor_item(frame: Frame, owner: Tensor, index: Value, node: ast.Subscript) 
         for item in alternatives(settled(part)):
             if isinstance(item, Tensor) and item.dtype == "bool" and not (owner.host and item.host):
                 report(frame, "Tensor.__getitem__[mask]", node, "[mask]")
+            elif isinstance(item, Tensor) and item.single and not item.host:
+                report(frame, "Tensor.__getitem__[scalar]", node, "[index]")
         if isinstance(part_node, ast.Slice):
             _slice_sites(frame, part_node, node)
     return Tensor(owner.host, owner.dtype)
@@ -195,6 +204,8 @@ def store_tensor_item(frame: Frame, owner: Tensor, index: Value, value: Value, n
         )
         if masked and any(isinstance(item, Tensor) for item in alternatives(settled(value))):
             report(frame, "Tensor.__setitem__[mask,tensor]", node, "[mask] = tensor")
+        if any(isinstance(item, Tensor) and item.single and not item.host for item in alternatives(settled(part))):
+            report(frame, "Tensor.__getitem__[scalar]", node, "[index]")
         if isinstance(part_node, ast.Slice):
             _slice_sites(frame, part_node, node)
     if owner.host and any_device(value):
@@ -227,7 +238,7 @@ def report(
 ) -> None:
     """Record what the facts say about an operation, as far as its conditions hold."""
     for sync in SYNCS.get(name, ()):
-        if sync.cuda and all(holds(condition, given) for condition in sync.when.split(" and ")):
+        if sync.reported and all(holds(condition, given) for condition in sync.when.split(" and ")):
             frame.site(sync.kind, operation, node, name, definite)
             return
 
@@ -373,9 +384,9 @@ def tensor_method(frame: Frame, node: ast.expr, owner: Tensor, name: str, given:
         return Tensor(False, owner.dtype)
     if name.startswith("new_") or name == "new":
         return _constructed(given, Tensor(owner.host))
-    dtype = _dtype(name, owner, given)
-    if name.rstrip("_") in REDUCTIONS and len(given.args) == 1 and not given.keywords:
-        return Tensor(owner.host and others_host)
+    made = result(name, Tensor(owner.host and others_host, owner.dtype), given)
+    if name in REDUCTIONS and made.single:
+        return made
     if name == "type" and len(given.args) == 1 and not given.keywords:
         return STR
     kind = TENSOR_METHODS.get(name)
@@ -385,7 +396,19 @@ def tensor_method(frame: Frame, node: ast.expr, owner: Tensor, name: str, given:
         kind = "scalar" if len(given.args) == 1 and not given.keywords else "tensor"
     if name in ("nonzero", "unique", "unique_consecutive"):
         kind = "tensors" if any(key.startswith(("as_tuple", "return_")) for key, _ in given.keywords) else "tensor"
-    return by_kind(kind, Tensor(owner.host and others_host, dtype))
+    return by_kind(kind, made)
+
+
+def result(name: str, tensor: Tensor, given: Arguments) -> Tensor:
+    """The tensor that an operation makes of `tensor`: its dtype, and whether it has no dimensions left."""
+    single = name in WHOLE and len(given.args) == 1 and not any(key in ("dim", "axis", "keepdim") for key, _ in given.keywords)
+    return Tensor(tensor.host, _dtype(name, tensor, given), single)
+
+
+def moved(given: Arguments) -> Value:
+    """What `f(value, device)` of another library gives: the same, on the host where the device is the host."""
+    host, device, _ = destination(given)
+    return _with_tensor(given.args[0], Tensor(True)) if host and not device else given.args[0]
 
 
 def _moved(owner: Tensor, given: Arguments) -> Value:
@@ -429,8 +452,8 @@ def _constructed(given: Arguments, tensor: Tensor) -> Value:
             continue
         found = {device_of(item) for item in alternatives(settled(value)) if item != NONE}
         if found:
-            return join_all([Tensor(where is True, dtype) for where in found])
-    return Tensor(tensor.host, dtype)
+            return join_all([Tensor(where is True, dtype, tensor.single) for where in found])
+    return Tensor(tensor.host, dtype, tensor.single)
 
 
 _ = (BOOL, MODULE_METHODS, OUTPUT, DictObj, Sync)

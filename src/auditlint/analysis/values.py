@@ -45,10 +45,11 @@ class Device(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """A torch tensor; `dtype` is "bool", "int", "float" or "" when not known."""
+    """A torch tensor; `dtype` is "bool", "int", "float" or ""; `single` where it is known to have no dimensions."""
 
     host: bool = False
     dtype: str = ""
+    single: bool = False
     kind: str = "tensor"
 
 
@@ -168,6 +169,13 @@ class Param(NamedTuple):
     name: str
     declared: Value
     kind: str = "param"
+
+
+class Result(NamedTuple):
+    """What calling an unbound parameter gives."""
+
+    of: Param
+    kind: str = "result"
 
 
 class Union(NamedTuple):
@@ -316,6 +324,7 @@ Value: TypeAlias = (
     | Method
     | ModuleRef
     | Param
+    | Result
     | Union
     | ListObj
     | DictObj
@@ -366,9 +375,11 @@ def settled(value: Value) -> Value:
     """The value, with unbound parameters replaced by what they are declared to be and lazy calls made."""
     if isinstance(value, Param):
         return settled(value.declared)
+    if isinstance(value, Result):
+        return UNKNOWN
     if isinstance(value, Lazy):
         return settled(value.force())
-    if isinstance(value, Union) and any(isinstance(item, Param | Lazy) for item in value.items):
+    if isinstance(value, Union) and any(isinstance(item, Param | Lazy | Result) for item in value.items):
         return join_all(settled(item) for item in value.items)
     return value
 
@@ -408,23 +419,24 @@ def join_all(values: Iterable[Value]) -> Value:
 
 
 def _summary(items: list[Value]) -> Value:
-    """Fewer alternatives that still cover what matters: scalars merge, then tuples, and at last all else goes."""
+    """Fewer alternatives that still cover what matters: scalars merge, tuples merge by position, and at last all else goes."""
     kept: dict[Value, None] = {}
+    tuples: dict[int, Tup] = {}
     for item in items:
         if isinstance(item, Const | Scalar):
             kept[NONE if item == NONE else SCALAR] = None
         elif isinstance(item, Tup):
-            kept[Seq(join_all(item.items))] = None
+            held = tuples.get(len(item.items))
+            columns = zip(held.items, item.items, strict=True) if held is not None else ()
+            tuples[len(item.items)] = item if held is None else Tup(tuple(join(a, b) for a, b in columns))
         elif isinstance(item, Param):
             kept[item.declared] = None
         else:
             kept[item] = None
-    flat = list(kept)
-    return (
-        Union(tuple(flat[: MAX_ALTERNATIVES - 1]) + (UNKNOWN,))
-        if len(flat) > MAX_ALTERNATIVES
-        else (flat[0] if len(flat) == 1 else Union(tuple(flat)))
-    )
+    flat = [*kept, *tuples.values()]
+    if len(flat) > MAX_ALTERNATIVES:
+        return Union((*flat[: MAX_ALTERNATIVES - 1], UNKNOWN))
+    return flat[0] if len(flat) == 1 else Union(tuple(flat))
 
 
 def any_device(value: Value) -> bool:

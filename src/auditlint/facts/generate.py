@@ -1,7 +1,7 @@
 """Writes `returns.py` from the installed torch: `python -m auditlint.facts.generate [--check]`.
 
-Reads torch's own stubs and annotations, the schemas of its compiled operators, and `untyped.py` for what those leave open.
-Needs torch (the version is recorded in the output); the linter never imports this module.
+Reads torch's own stubs and annotations, the schemas of its compiled operators, and `untyped.py` for what those leave
+open. Needs torch (its version is recorded in the output); the linter never imports this module.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def module_methods(source: Torch) -> Kinds:
 
 
 def module_attributes(source: Torch) -> Kinds:
-    """Annotated attributes of all torch.nn classes. A tensor in one class (`Linear.bias`) outranks a flag in another."""
+    """Annotated attributes of all torch.nn classes; a tensor in one (`Linear.bias`) outranks a flag in another."""
     found: dict[str, list[str]] = {}
     classes = module_classes(source)
     for path in sorted((source.root / "nn" / "modules").glob("*.py")):
@@ -309,10 +309,11 @@ def constructors(source: Torch) -> tuple[Kinds, set[str]]:
     found.update(
         expanded(
             {
-                "host_tensor": "torch.Tensor torch.FloatTensor torch.DoubleTensor torch.HalfTensor torch.BFloat16Tensor "
-                "torch.LongTensor torch.IntTensor torch.ShortTensor torch.CharTensor torch.ByteTensor torch.BoolTensor "
-                "torch.from_numpy torch.frombuffer torch.get_rng_state torch.from_file torch.fft.fftfreq "
-                "torch.fft.rfftfreq torch.cuda.get_rng_state torch.mps.get_rng_state torch.random.get_rng_state",
+                "host_tensor": "torch.Tensor torch.FloatTensor torch.DoubleTensor torch.HalfTensor "
+                "torch.BFloat16Tensor torch.LongTensor torch.IntTensor torch.ShortTensor torch.CharTensor "
+                "torch.ByteTensor torch.BoolTensor torch.from_numpy torch.frombuffer torch.get_rng_state "
+                "torch.from_file torch.fft.fftfreq torch.fft.rfftfreq torch.cuda.get_rng_state "
+                "torch.mps.get_rng_state torch.random.get_rng_state",
                 # Any other data than a tensor gives a host tensor.
                 "data": "torch.tensor torch.as_tensor torch.asarray torch.normal",
                 "follows": "torch.sparse_coo_tensor torch.sparse_csr_tensor torch.nested.nested_tensor",

@@ -3,8 +3,8 @@
 Each entry says which of torch's methods of a tensor is reached, so that the reason is the one in `syncs.py`.
 
 `reads` says where the tensor must be: "first" argument; "any" argument; "items" (an argument is an iterable of tensors
-or a tensor itself); "any|items" (several tensors, or one iterable of them). `unless` is a keyword that makes it harmless
-(`max(params, key=...)`), `only_with` are keywords of which one is needed.
+or a tensor itself); "any|items" (several tensors, or one iterable of them). `unless` is a keyword that makes it
+harmless (`max(params, key=...)`), `only_with` are keywords of which one is needed.
 """
 
 from __future__ import annotations
@@ -130,10 +130,10 @@ HOST_METHODS: dict[str, HostCall] = {
 # These take a tensor and never read its values. round, divmod and math.trunc raise TypeError on a tensor, and
 # json.dumps does without `default`.
 HARMLESS = (
-    "len id hash type isinstance issubclass callable getattr hasattr setattr iter next list tuple dict set frozenset zip "
-    "enumerate reversed map sum abs pow vars copy.copy copy.deepcopy functools.partial operator.gt operator.lt operator.eq "
-    "operator.add operator.mul operator.itemgetter operator.attrgetter collections.deque collections.Counter "
-    "collections.OrderedDict itertools.chain itertools.cycle weakref.ref math.trunc numpy.shape numpy.ndim numpy.iterable "
-    "numpy.dtype numpy.finfo numpy.iinfo numpy.errstate numpy.set_printoptions round divmod"
+    "len id hash type isinstance issubclass callable getattr hasattr setattr iter next list tuple dict set frozenset "
+    "zip enumerate reversed map sum abs pow vars copy.copy copy.deepcopy functools.partial operator.gt operator.lt "
+    "operator.eq operator.add operator.mul operator.itemgetter operator.attrgetter collections.deque "
+    "collections.Counter collections.OrderedDict itertools.chain itertools.cycle weakref.ref math.trunc numpy.shape "
+    "numpy.ndim numpy.iterable numpy.dtype numpy.finfo numpy.iinfo numpy.errstate numpy.set_printoptions round divmod"
 )
 HOST_HARMLESS = frozenset(HARMLESS.split())

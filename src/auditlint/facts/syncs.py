@@ -23,8 +23,8 @@ that `torch.f(x, a)` and `x.f(a)` are described alike; NAME is the keyword.
     host_destination       the tensor written to is on the host, the source is not, and not non_blocking=True
     host_source            the tensor written to is on a device, the source is on the host, and not non_blocking=True
 
-`cuda` and `mps` say on which backend that holds. The linter goes by `reported`: what holds on MPS alone is there for the
-runtime check and for readers, unless the operation names MPS (`torch.mps.synchronize`).
+`cuda` and `mps` say on which backend that holds. The linter goes by `reported`: what holds on MPS alone is there for
+the runtime check and for readers, unless the operation names MPS (`torch.mps.synchronize`).
 
 Evidence: "exp" was counted on torch 2.13.0+cpu as reads of one element by the host (`aten::_local_scalar_dense`) or as
 calls of an operator with a data-dependent shape, and the tests count again; "bin" is read off the call sites of the
@@ -80,6 +80,13 @@ ROWS: tuple[tuple[Sync, str], ...] = (
     row("cpu", "always", BOTH, COPY, "Tensor.cpu"),
     row("cpu", "to_cpu", BOTH, COPY, "Tensor.to"),
     row("cpu", "host_destination", BOTH, COPY, "Tensor.copy_ torch._foreach_copy_"),
+    row(
+        "cpu",
+        "to_cpu",
+        BOTH,
+        "src: accelerate 1.15 utils/operations.py calls tensor.to(device), non_blocking=False unless told",
+        "accelerate.utils.send_to_device accelerate.utils.operations.send_to_device",
+    ),
     row(
         "tolist",
         "always",
@@ -210,9 +217,10 @@ ROWS: tuple[tuple[Sync, str], ...] = (
         BOTH,
         CHECKED,
         "torch.linalg.cholesky torch.linalg.cond torch.linalg.eig torch.linalg.eigh torch.linalg.eigvals "
-        "torch.linalg.eigvalsh torch.linalg.inv torch.linalg.ldl_factor torch.linalg.lu_factor torch.linalg.matrix_rank "
-        "torch.linalg.pinv torch.linalg.solve torch.linalg.svd torch.linalg.svdvals torch.cholesky Tensor.cholesky "
-        "torch.inverse Tensor.inverse torch.pinverse Tensor.pinverse torch.svd Tensor.svd",
+        "torch.linalg.eigvalsh torch.linalg.inv torch.linalg.ldl_factor torch.linalg.lu_factor "
+        "torch.linalg.matrix_rank torch.linalg.pinv torch.linalg.solve torch.linalg.svd torch.linalg.svdvals "
+        "torch.cholesky Tensor.cholesky torch.inverse Tensor.inverse torch.pinverse Tensor.pinverse torch.svd "
+        "Tensor.svd",
     ),
     row(
         "dynamic",
@@ -262,7 +270,8 @@ ROWS: tuple[tuple[Sync, str], ...] = (
         "tensor:value@2",
         BOTH,
         "exp: value.item(); bin: CUDA and MPS likewise",
-        "torch.masked_fill Tensor.masked_fill Tensor.masked_fill_ torch.index_fill Tensor.index_fill Tensor.index_fill_",
+        "torch.masked_fill Tensor.masked_fill Tensor.masked_fill_ torch.index_fill Tensor.index_fill "
+        "Tensor.index_fill_",
     ),
     row("cast", "tensor:start@0", BOTH, "exp: start and end are read", "torch.linspace torch.logspace"),
     row("cast", "tensor:end@1", BOTH, "exp: start and end are read", "torch.linspace torch.logspace"),
@@ -284,7 +293,8 @@ ROWS: tuple[tuple[Sync, str], ...] = (
         ARGUMENT,
         "Tensor.new_zeros Tensor.new_ones Tensor.new_empty Tensor.view Tensor.reshape torch.reshape Tensor.expand "
         "Tensor.repeat Tensor.roll torch.roll Tensor.topk torch.topk Tensor.kthvalue torch.kthvalue Tensor.split "
-        "torch.split Tensor.chunk torch.chunk torch.nn.functional.pad Tensor.select torch.select Tensor.narrow torch.narrow",
+        "torch.split Tensor.chunk torch.chunk torch.nn.functional.pad Tensor.select torch.select Tensor.narrow "
+        "torch.narrow",
     ),
     row(
         "cast",
@@ -341,17 +351,19 @@ SYNCS = table(ROWS)
 # Looked at, and no wait: on a device these queue work, or answer from what the host knows already.
 # The tests count those that run on the CPU; the CPU reads values in a few where a device does not ("std").
 HARMLESS = (
-    "Tensor.detach Tensor.clone Tensor.numel Tensor.size Tensor.dim Tensor.any Tensor.all Tensor.isnan Tensor.isfinite "
-    "Tensor.count_nonzero Tensor.masked_fill Tensor.where Tensor.index_select Tensor.gather Tensor.scatter_add "
-    "Tensor.argmax Tensor.sort Tensor.argsort Tensor.cumsum Tensor.median Tensor.norm Tensor.mean Tensor.std Tensor.var "
-    "Tensor.is_contiguous Tensor.data_ptr Tensor.fill_ Tensor.clamp Tensor.pow Tensor.__deepcopy__ Tensor.__hash__ "
-    "Tensor.__len__ Tensor.__iter__ Tensor.__eq__ torch.stack torch.cat torch.isclose torch.isin torch.multinomial "
-    "torch.bernoulli torch.logdet torch.linalg.det torch.linalg.slogdet torch.linalg.qr torch.linalg.norm "
-    "torch.linalg.inv_ex torch.linalg.solve_triangular torch.nn.functional.cross_entropy torch.nn.functional.nll_loss "
-    "torch.nn.utils.clip_grad_value_ torch.nn.utils.parameters_to_vector torch.nn.utils.rnn.pad_sequence "
-    "torch._assert_async torch.cuda.memory_allocated torch.cuda.max_memory_allocated torch.cuda.memory_reserved "
-    "torch.cuda.max_memory_reserved torch.cuda.reset_peak_memory_stats torch.cuda.is_available torch.cuda.current_device "
-    "torch.cuda.current_stream torch.manual_seed GradScaler.scale GradScaler.update GradScaler.unscale_ Event.record "
-    "Event.query Event.wait Stream.wait_stream Stream.wait_event Stream.record_event Stream.query"
+    "Tensor.detach Tensor.clone Tensor.numel Tensor.size Tensor.dim Tensor.any Tensor.all Tensor.isnan "
+    "Tensor.isfinite Tensor.count_nonzero Tensor.masked_fill Tensor.where Tensor.index_select Tensor.gather "
+    "Tensor.scatter_add Tensor.argmax Tensor.sort Tensor.argsort Tensor.cumsum Tensor.median Tensor.norm Tensor.mean "
+    "Tensor.std Tensor.var Tensor.is_contiguous Tensor.data_ptr Tensor.fill_ Tensor.clamp Tensor.pow "
+    "Tensor.__deepcopy__ Tensor.__hash__ Tensor.__len__ Tensor.__iter__ Tensor.__eq__ torch.stack torch.cat "
+    "torch.isclose torch.isin torch.multinomial torch.bernoulli torch.logdet torch.linalg.det torch.linalg.slogdet "
+    "torch.linalg.qr torch.linalg.norm torch.linalg.inv_ex torch.linalg.solve_triangular "
+    "torch.nn.functional.cross_entropy torch.nn.functional.nll_loss torch.nn.utils.clip_grad_value_ "
+    "torch.nn.utils.parameters_to_vector torch.nn.utils.rnn.pad_sequence torch._assert_async "
+    "torch.cuda.memory_allocated torch.cuda.max_memory_allocated torch.cuda.memory_reserved "
+    "torch.cuda.max_memory_reserved torch.cuda.reset_peak_memory_stats torch.cuda.is_available "
+    "torch.cuda.current_device torch.cuda.current_stream torch.manual_seed GradScaler.scale GradScaler.update "
+    "GradScaler.unscale_ Event.record Event.query Event.wait Stream.wait_stream Stream.wait_event Stream.record_event "
+    "Stream.query"
 )
 NOT_SYNCS = frozenset(HARMLESS.split())

@@ -63,8 +63,9 @@ def page(code: str) -> str:
 def findings(outcome: Outcome, read: Callable[[str], bytes]) -> list[Diagnostic]:
     """One diagnostic for each place that syncs and each file that could not be analysed, sorted.
 
-    `read` gives the bytes of a file by the name that its sites carry (an OSError leaves byte offsets for columns). A place that several hooks reach is one finding: the
-    definite one, then the one in a hook, then the one with the shortest path is kept.
+    `read` gives the bytes of a file by the name that its sites carry (an OSError leaves byte offsets for
+    columns). A place that several hooks reach is one finding: the definite one, then the one in a hook, then the one
+    with the shortest path is kept.
     """
     columns = Columns(read)
     best: dict[tuple[str, str, int, int], Site] = {}

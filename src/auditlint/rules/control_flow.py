@@ -6,9 +6,9 @@ from auditlint.rules.reads import DEFER, WHY
 from auditlint.rules.rule import Rule
 
 BRANCH = (
-    "auditlint does not rewrite this yet. A check that only counts or reports can be computed on the device and read after "
-    "the pass. A branch that decides what the hook returns has to become arithmetic (`torch.where`, a product with "
-    "the mask), which computes both sides: the same values, but not the same exceptions and side effects."
+    "auditlint does not rewrite this yet. A check that only counts or reports can be computed on the device and read "
+    "after the pass. A branch that decides what the hook returns has to become arithmetic (`torch.where`, a product "
+    "with the mask), which computes both sides: the same values, but not the same exceptions and side effects."
 )
 
 TRUTH = Rule(
@@ -17,8 +17,9 @@ TRUTH = Rule(
     kind="truth",
     summary="A hook decides by the truth of a tensor",
     what=(
-        "A tensor as the condition of `if`, `while`, `assert`, a conditional expression or a comprehension, as an operand "
-        "of `and`, `or` and `not`, between the parts of a chained comparison (`a < t < b`), and on the right of `in`."
+        "A tensor as the condition of `if`, `while`, `assert`, a conditional expression or a comprehension, as an "
+        "operand of `and`, `or` and `not`, between the parts of a chained comparison (`a < t < b`), and on the right "
+        "of `in`."
     ),
     why=WHY + " The device cannot run ahead of a branch that Python has not taken yet.",
     safety=BRANCH,
@@ -98,15 +99,16 @@ DYNAMIC = Rule(
     kind="dynamic",
     summary="A hook calls an operation that reads the data on the host to go on",
     what=(
-        "Operations whose result has a size that only the data decides (`nonzero`, `masked_select`, `x[mask]`, `unique`, "
-        "one-argument `where`, `bincount`, `repeat_interleave` without `output_size`), and operations that check a status on "
-        "the host (`torch.linalg.inv`, `solve`, `svd`). `x[mask] = number` is not one of them on CUDA."
+        "Operations whose result has a size that only the data decides (`nonzero`, `masked_select`, `x[mask]`, "
+        "`unique`, one-argument `where`, `bincount`, `repeat_interleave` without `output_size`), and operations that "
+        "check a status on the host (`torch.linalg.inv`, `solve`, `svd`). `x[mask] = number` is not one of them on "
+        "CUDA."
     ),
     why=WHY + " Here torch itself asks: it cannot allocate the result, or return, before the device has answered.",
     safety=(
         "auditlint does not rewrite this yet. A masked reduction gives the same value as a reduction of the selected "
-        "elements (`(x * mask).sum()` for `x[mask].sum()`) unless the rest holds NaN or infinity; use `torch.where` then. "
-        "The `_ex` functions of `torch.linalg` return the status instead of raising."
+        "elements (`(x * mask).sum()` for `x[mask].sum()`) unless the rest holds NaN or infinity; use `torch.where` "
+        "then. The `_ex` functions of `torch.linalg` return the status instead of raising."
     ),
     does="reads the device's data on the host to go on",
     instead="use a form with a fixed shape, such as torch.where or a masked reduction",
@@ -155,7 +157,7 @@ COMPARE = Rule(
     name="host-comparison",
     kind="compare",
     summary="A hook asks torch for a Python answer about tensors",
-    what="`torch.equal`, `torch.allclose`, `is_nonzero` and `torch.testing.assert_close`: their result is a Python bool.",
+    what="`torch.equal`, `torch.allclose`, `is_nonzero` and `torch.testing.assert_close`: the result is a Python bool.",
     why=WHY,
     safety=BRANCH,
     does="returns a Python bool, for which the host waits for the device",
@@ -182,8 +184,8 @@ INDEX = Rule(
     kind="index",
     summary="A hook uses a tensor where Python wants an integer",
     what=(
-        "A list or tuple indexed by a tensor, a slice with a tensor as its bound, `range(t)`, and a tensor indexed by one "
-        "without dimensions (which torch reads as an integer)."
+        "A list or tuple indexed by a tensor, a slice with a tensor as its bound, `range(t)`, and a tensor indexed by "
+        "one without dimensions (which torch reads as an integer)."
     ),
     why=WHY,
     safety=DEFER,
@@ -214,13 +216,13 @@ H2D = Rule(
     kind="h2d",
     summary="A hook copies host data to the device and waits for the copy",
     what=(
-        "`torch.tensor(data, device=...)`, `t.new_tensor(data)`, a list as an index, and `.to(device)` or `.cuda()` of a "
-        "tensor that is known to be on the host, without `non_blocking=True` from pinned memory."
+        "`torch.tensor(data, device=...)`, `t.new_tensor(data)`, a list as an index, and `.to(device)` or `.cuda()` "
+        "of a tensor that is known to be on the host, without `non_blocking=True` from pinned memory."
     ),
     why=WHY + " A blocking copy to the device waits for the copy, which waits for what was queued before it.",
     safety=(
-        "auditlint does not rewrite this yet. A constant can be made once, outside the pass, and kept as a buffer of the "
-        "module; that is safe when neither its device nor its values change between passes."
+        "auditlint does not rewrite this yet. A constant can be made once, outside the pass, and kept as a buffer of "
+        "the module; that is safe when neither its device nor its values change between passes."
     ),
     does="copies host data to the device and waits for the copy",
     instead="make the tensor once outside the pass, or fill it on the device",

@@ -11,8 +11,9 @@ PRINT = Rule(
     kind="format",
     summary="A hook formats a tensor as text or hands it to a logger",
     what=(
-        "`print(t)`, an f-string, `%` or `.format` with a tensor, `str(t)` and `repr(t)`, the arguments of logging calls, "
-        "and of writers such as `add_scalar`. Logging with `%s` formats only when the level is on, but then once a call."
+        "`print(t)`, an f-string, `%` or `.format` with a tensor, `str(t)` and `repr(t)`, the arguments of logging "
+        "calls, and of writers such as `add_scalar`. Logging with `%s` formats only when the level is on, but then "
+        "once a call."
     ),
     why=WHY + " Printing is worse than one read: torch reads a value several times to choose the number format.",
     safety=DEFER,
@@ -50,16 +51,18 @@ SYNCHRONIZE = Rule(
     summary="A hook waits for the device outright",
     what=(
         "`torch.cuda.synchronize()` and its MPS, XPU and accelerator twins, `Stream.synchronize()`, "
-        "`Event.synchronize()`, `empty_cache()` (which frees memory and waits for that) and `torch.distributed.barrier()`."
+        "`Event.synchronize()`, `empty_cache()` (which frees memory and waits for that) and "
+        "`torch.distributed.barrier()`."
     ),
     why=(
-        "Nothing that runs on the device needs the host to wait: work on one stream runs in order, and `wait_stream` or "
-        "`wait_event` order two streams without the host. In a hook the wait comes once for each layer of each pass."
+        "Nothing that runs on the device needs the host to wait: work on one stream runs in order, and `wait_stream` "
+        "or `wait_event` order two streams without the host. In a hook the wait comes once for each layer of each "
+        "pass."
     ),
     safety=(
-        "auditlint does not rewrite this yet. Removing a wait is safe when only device work follows it. It is not when the "
-        "host reads memory next that a `non_blocking` copy fills, or when a clock is read around it: record events then "
-        "and read their `elapsed_time` after the pass."
+        "auditlint does not rewrite this yet. Removing a wait is safe when only device work follows it. It is not "
+        "when the host reads memory next that a `non_blocking` copy fills, or when a clock is read around it: record "
+        "events then and read their `elapsed_time` after the pass."
     ),
     does="makes the host wait for all work queued before it",
     instead="move it out of the pass",
@@ -97,8 +100,8 @@ SERIALISE = Rule(
     kind="serialise",
     summary="A hook writes tensors to a file, a byte string or another process",
     what=(
-        "`torch.save`, `pickle.dump` and `pickle.dumps` of tensors, `json.dumps` with a `default` or `cls` that encodes "
-        "them, and `torch.distributed.all_gather_object` and its relatives."
+        "`torch.save`, `pickle.dump` and `pickle.dumps` of tensors, `json.dumps` with a `default` or `cls` that "
+        "encodes them, and `torch.distributed.all_gather_object` and its relatives."
     ),
     why=WHY + " Here the whole tensor is copied, and the file is written while the device has nothing to do.",
     safety=DEFER,

@@ -10,8 +10,8 @@ BROKEN = Rule(
     kind="",
     summary="A file cannot be analysed",
     what=(
-        "Python cannot parse the file, or cannot decode it, or the file is nested too deeply to analyse. Its place is where "
-        "Python gave up. The other files are linted as always; calls into this one are not followed."
+        "Python cannot parse the file, or cannot decode it, or the file is nested too deeply to analyse. Its place is "
+        "where Python gave up. The other files are linted as always; calls into this one are not followed."
     ),
     why="A linter that skips a file in silence says that it is clean.",
     safety="There is nothing to rewrite. Exclude the file in the configuration when it is broken on purpose.",
@@ -33,8 +33,8 @@ IDLE = Rule(
     kind="",
     summary="A suppression suppresses nothing",
     what=(
-        "`# noqa: AUD101` or `# auditlint: allow-sync[AUD101] reason` where no such finding is. Codes of other tools in the "
-        "same comment are left alone, and so is a `# noqa` without codes."
+        "`# noqa: AUD101` or `# auditlint: allow-sync[AUD101] reason` where no such finding is. Codes of other tools "
+        "in the same comment are left alone, and so is a `# noqa` without codes."
     ),
     why="The code below it has changed: the comment now only hides the next sync that somebody adds there.",
     safety="Removing the comment, or the code in it, changes nothing else.",
@@ -54,8 +54,8 @@ UNREASONED = Rule(
     kind="",
     summary="A suppression gives no reason",
     what=(
-        "`# auditlint: allow-sync[AUD101]` without text after it. `# noqa` has no place for a reason and is left alone. "
-        "Opt-in: `extend-select = ['AUD902']`."
+        "`# auditlint: allow-sync[AUD101]` without text after it. `# noqa` has no place for a reason and is left "
+        "alone. Opt-in: `extend-select = ['AUD902']`."
     ),
     why="Whoever reads the line next cannot tell whether the sync is wanted or was only silenced.",
     safety="There is nothing to rewrite: only a person knows the reason.",

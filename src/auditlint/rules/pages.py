@@ -29,8 +29,8 @@ WORDS = {
 }
 
 SOURCES = (
-    "How it is known: exp, counted on torch 2.13.0 on the CPU; bin, read off the official 2.13.0 binaries; doc, stated in "
-    "torch's documentation; src, read in torch's source."
+    "How it is known: exp, counted on torch 2.13.0 on the CPU; bin, read off the official 2.13.0 binaries; doc, "
+    "stated in torch's documentation; src, read in torch's source."
 )
 
 
@@ -49,8 +49,8 @@ def page(rule: Rule) -> str:
         parts.append(f"## Backends\n\n{backends(rule.kind)}")
         parts.append(
             "## When it is wanted\n\n"
-            f"Say so, with the reason: `# auditlint: allow-sync[{rule.code}] reason` or `# noqa: {rule.code}`, anywhere in "
-            "the statement's lines."
+            f"Say so, with the reason: `# auditlint: allow-sync[{rule.code}] reason` or `# noqa: {rule.code}`, anywhere"
+            " in the statement's lines."
         )
     return "\n\n".join(parts) + "\n"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from auditlint.rules.rule import Rule
 
 WHY = (
-    "Kernels are queued and run while Python goes on. Whoever asks for a value has to wait until everything queued before "
-    "it has run, and the device then idles until Python has queued more. In a hook that happens once for each layer of "
-    "each pass, so a read that is harmless after the pass costs the overlap of host and device inside it."
+    "Kernels are queued and run while Python goes on. Whoever asks for a value has to wait until everything queued "
+    "before it has run, and the device then idles until Python has queued more. In a hook that happens once for each "
+    "layer of each pass, so a read that is harmless after the pass costs the overlap of host and device inside it."
 )
 DEFER = (
     "auditlint does not rewrite this yet. Deferring the read by hand is safe when nothing in the pass depends on the "
-    "value: keep `t.detach()` of a reduction (or `t.detach().clone()` of anything that is a view or is changed in place "
-    "later), and read it after the pass. It is not safe when the value decides what the hook returns."
+    "value: keep `t.detach()` of a reduction (or `t.detach().clone()` of anything that is a view or is changed in "
+    "place later), and read it after the pass. It is not safe when the value decides what the hook returns."
 )
 
 ITEM = Rule(
@@ -105,9 +105,9 @@ CAST = Rule(
     kind="cast",
     summary="A hook makes a Python number of a tensor",
     what=(
-        "`float(t)`, `int(t)`, `bool(t)`, `complex(t)`, a function of `math` or `operator.index`, a tensor where torch "
-        "wants a number (`torch.full((2,), t)`, `x.masked_fill(mask, t)`), and a list of tensors given to `torch.tensor`. "
-        "(`round(t)` and `math.trunc(t)` raise `TypeError`.)"
+        "`float(t)`, `int(t)`, `bool(t)`, `complex(t)`, a function of `math` or `operator.index`, a tensor where "
+        "torch wants a number (`torch.full((2,), t)`, `x.masked_fill(mask, t)`), and a list of tensors given to "
+        "`torch.tensor`. (`round(t)` and `math.trunc(t)` raise `TypeError`.)"
     ),
     why=WHY,
     safety=DEFER,
@@ -165,8 +165,8 @@ arrays.append(output.detach().clone())
 """,
     invalid=(
         (
-            "import numpy as np\n\n\ndef hook(module, args, output):\n    kept = np.asarray(output.detach())  # AUD106\n\n\n"
-            "def install(model):\n    model.register_forward_hook(hook)\n"
+            "import numpy as np\n\n\ndef hook(module, args, output):\n    kept = np.asarray(output.detach())  # "
+            "AUD106\n\n\ndef install(model):\n    model.register_forward_hook(hook)\n"
         ),
         "kept = args[0].numpy(force=True)  # AUD106",
     ),

@@ -26,8 +26,9 @@ class Rule(NamedTuple):
     are Markdown paragraphs for the page. `does` ends the sentence "`operation` ..." and `instead` says what to write;
     `instances` replaces `instead` for operations whose name contains the key (the first that matches).
 
-    `before` and `after` are the example on the page. They, `invalid` and `valid` are either whole modules or bodies of a
-    forward hook that `module` completes; in `before` and `invalid` the lines that end in `# CODE` are found and no other.
+    `before` and `after` are the example on the page. They, `invalid` and `valid` are either whole modules or bodies
+    of a forward hook that `module` completes; in `before` and `invalid` the lines that end in `# CODE` are found and
+    no other.
     """
 
     code: str
