@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -43,12 +44,15 @@ def _lines(file: Path) -> list[str]:
     return re.split(r"\r\n|\r|\n", file.read_bytes().decode("utf-8", "replace"))
 
 
-def _findings(path: Path, overrides: Overrides = Overrides()) -> tuple[set[Expectation], dict[Expectation, str]]:
+def _findings(
+    path: Path, base: Path = FIXTURES, overrides: Overrides = Overrides()
+) -> tuple[set[Expectation], dict[Expectation, str]]:
+    """The findings of a file or folder beneath `base`, and their messages."""
     result = lint([str(path)], overrides=overrides, options=Options(jobs=1, cache=False))
     assert not result.errors, result.errors
     messages = {}
     for found in result.diagnostics:
-        file = Path(found.filename).resolve().relative_to(FIXTURES).as_posix()
+        file = Path(found.filename).resolve().relative_to(base.resolve()).as_posix()
         messages[Expectation(file, found.location.row, found.code)] = found.message
     return set(messages), messages
 
@@ -72,10 +76,15 @@ def test_a_project_has_the_findings_that_its_markers_say(project: Path) -> None:
 
 
 @pytest.mark.parametrize("fixture", RULES, ids=lambda path: path.stem)
-def test_a_rule_has_the_findings_that_its_markers_say(fixture: Path) -> None:
+def test_a_rule_has_the_findings_that_its_markers_say(fixture: Path, tmp_path: Path) -> None:
     expected = _markers([fixture])
+    # A project of its own: in place, each fixture would be analysed with the whole repository around it.
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "rules"\nversion = "0"\n')
+    copy = tmp_path / "rules" / fixture.name
+    shutil.copy(fixture, copy)
     # Some rules are opt-in: each is on in its own fixture.
-    found, messages = _findings(fixture, Overrides(extend_select=(fixture.stem[:6],)))
+    found, messages = _findings(copy, tmp_path, Overrides(extend_select=(fixture.stem[:6],)))
     assert found == expected, "\n" + _difference(expected, found, messages)
 
 

@@ -75,10 +75,10 @@ def _run(arguments: list[str]) -> int:
 
 def check(arguments: list[str]) -> int:
     """`auditlint [check] [PATHS...]`."""
-    args = _check_parser().parse_args(arguments)
-    for flag in _NOT_YET_FLAGS:
-        if getattr(args, flag[2:].replace("-", "_")):
+    for flag in _NOT_YET_FLAGS:  # before the parser: it would complain about what follows --runtime-check
+        if flag in arguments:
             raise UsageError(f"{flag} is not available in this version")
+    args = _check_parser().parse_args(arguments)
     if args.show_files:
         return _show_files(args)
     result = _lint(args)
@@ -162,7 +162,8 @@ def _report(args: argparse.Namespace, diagnostics: list[Diagnostic], result: Res
     )
     if not shown_to_people or args.quiet or (result.errors and not diagnostics):
         return text
-    return text + _closing(diagnostics)
+    # Findings in full are blocks parted by blank lines.
+    return text + ("\n" if text and args.output_format == "full" else "") + _closing(diagnostics)
 
 
 def _closing(diagnostics: list[Diagnostic]) -> str:
@@ -286,7 +287,7 @@ def _check_parser() -> argparse.ArgumentParser:
     add("--select", type=codes, action="extend", metavar="CODES", help="codes or their beginnings, by commas")
     add("--ignore", type=codes, action="extend", metavar="CODES", help="codes not to report")
     add("--extend-select", type=codes, action="extend", metavar="CODES", help="codes to report as well")
-    add("--output-format", choices=FORMATS, default="full", help="default: full", metavar="FORMAT")
+    add("--output-format", choices=FORMATS, default="full", metavar="FORMAT", help=", ".join(FORMATS))
     add("--output-file", "-o", metavar="FILE", help="write the report there")
     add("--statistics", action="store_true", help="counts by code instead of findings")
     add("--show-files", action="store_true", help="the files that would be linted")
@@ -301,8 +302,6 @@ def _check_parser() -> argparse.ArgumentParser:
     add("--quiet", "-q", action="store_true", help="findings only")
     add("--verbose", "-v", action="store_true", help="say more; show the traceback of an internal error")
     add("--version", "-V", action="version", version=f"auditlint {__version__}")
-    for flag in _NOT_YET_FLAGS:
-        add(flag, action="store_true", help=argparse.SUPPRESS)
     return parser
 
 

@@ -163,7 +163,8 @@ class Configs:
 def stdin_target(filename: str | None, tree: Tree) -> Target:
     """The target that text from standard input stands for."""
     if filename is None:
-        return Target(Universe(os.getcwd(), extra=NO_FILE, alone=True), NO_FILE, True)
+        here = os.getcwd()
+        return Target(os.path.join(here, NO_FILE), Universe(here, extra=NO_FILE, alone=True), NO_FILE, True)
     return tree.target(os.path.abspath(filename))
 
 

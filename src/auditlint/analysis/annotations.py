@@ -28,6 +28,7 @@ from auditlint.analysis.values import (
     alternatives,
     join,
     join_all,
+    tup,
 )
 from auditlint.project.modules import FunctionInfo, Module
 
@@ -142,7 +143,7 @@ def _subscript(session: Session, module: Module, node: ast.Subscript, env: Env |
     if name in ("tuple", "Tuple"):
         if len(inner) == 2 and isinstance(inner[1], ast.Constant) and inner[1].value is ...:
             return Seq(of(inner[0]))
-        return Tup(tuple(of(part) for part in inner))
+        return tup(tuple(of(part) for part in inner))
     if name in SEQUENCES:
         return Seq(of(inner[0]))
     if name in MAPPINGS:
@@ -175,4 +176,4 @@ def returned(session: Session, info: FunctionInfo) -> Value:
     return value_of(session, info.module, getattr(info.node, "returns", None), env)
 
 
-_ = run
+

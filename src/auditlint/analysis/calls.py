@@ -6,8 +6,9 @@ import ast
 from collections.abc import Callable
 
 from auditlint.analysis import annotations, expressions, hooks, interpreter, names, outside, torch_ops
+from auditlint.analysis.arguments import Arguments, Keywords
 from auditlint.analysis.frame import Frame
-from auditlint.analysis.session import MAX_DEPTH, MAX_RECURSION, MAX_RUNS, Session, SiteRecord, Summary, memorable
+from auditlint.analysis.session import MAX_CONTEXTS, MAX_DEPTH, MAX_RECURSION, MAX_RUNS, Session, SiteRecord, Summary, memorable
 from auditlint.analysis.values import (
     NONE,
     OUTPUT,
@@ -42,40 +43,11 @@ from auditlint.analysis.values import (
     join,
     join_all,
     settled,
+    tup,
 )
 from auditlint.facts.returns import MODULE_CLASSES
 from auditlint.project.modules import ClassInfo, FunctionInfo
 
-Keywords = list[tuple[str, Value]]
-
-
-class Arguments:
-    """The arguments of one call: known positions and keywords, and what `*` and `**` of unknown length add."""
-
-    __slots__ = ("args", "double_star", "keywords", "star")
-
-    def __init__(
-        self, args: list[Value], keywords: Keywords, star: Value | None = None, double_star: Value | None = None
-    ) -> None:
-        self.args = args
-        self.keywords = keywords
-        self.star = star
-        self.double_star = double_star
-
-    def get(self, position: int, keyword: str) -> Value | None:
-        """The argument at a position or under a keyword; None when the call does not give it."""
-        for name, value in self.keywords:
-            if name == keyword:
-                return value
-        if 0 <= position < len(self.args):
-            return self.args[position]
-        if self.star is not None and position >= 0:
-            return self.star
-        return None
-
-    def all(self) -> list[Value]:
-        extra = [value for value in (self.star, self.double_star) if value is not None]
-        return [*self.args, *[value for _, value in self.keywords], *extra]
 
 
 def evaluate_call(frame: Frame, node: ast.Call) -> Value:
@@ -197,6 +169,8 @@ def _super(frame: Frame, node: ast.Call) -> Value:
 
 def _call_function(frame: Frame, node: ast.expr, function: Func, given: Arguments) -> Value:
     session = frame.session
+    if frame.lazy:
+        session.call_log.setdefault(function.info, []).append(given)
 
     def make() -> Value:
         bound = bind(session, function.info, given.args, given.keywords, given.star, given.double_star, function.env)
@@ -244,6 +218,9 @@ def _construct(frame: Frame, node: ast.expr, value: ClassVal, given: Arguments) 
     method = found[0].method("__init__")
     if method is None:
         return obj
+    if frame.lazy:
+        made = Arguments([obj, *given.args], given.keywords, given.star, given.double_star)
+        session.call_log.setdefault(method, []).append(made)
     if not frame.lazy or cls.name in session.tokens or any(session.registers(owner) for owner in line):
         function = Func(method, session.class_envs.get(found[0]))
         bound = bind(session, method, [obj, *given.args], given.keywords, given.star, given.double_star)
@@ -302,7 +279,7 @@ def bind(
         bound[name] = _argument(session, info, parameter, value, env)
     if arguments.vararg is not None:
         rest = tuple(args[len(positional) :])
-        bound[arguments.vararg.arg] = Seq(join_all([*rest, star])) if star is not None else Tup(rest)
+        bound[arguments.vararg.arg] = Seq(join_all([*rest, star])) if star is not None else tup(rest)
     for parameter in arguments.kwonlyargs:
         value = named.pop(parameter.arg, None)
         if value is None and double_star is not None and parameter.arg not in info.defaults:
@@ -392,6 +369,10 @@ def run_function(session: Session, function: Func, bound: dict[str, Value], lazy
     summary.value = annotations.returned(session, info)
     if too_deep(session) or session.stack.count(info) >= MAX_RECURSION:
         return summary
+    contexts = session.contexts.setdefault((info, lazy), [])
+    if len(contexts) >= MAX_CONTEXTS:
+        return contexts[-1]
+    contexts.append(summary)
     session.memo[key] = summary
     session.runs += 1
     session.stack.append(info)
@@ -485,4 +466,4 @@ def enter_context(frame: Frame, node: ast.expr, manager: Value) -> Value:
     return join_all(parts)
 
 
-_ = (Callable, Const, STR, Scalar)
+

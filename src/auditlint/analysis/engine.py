@@ -52,10 +52,11 @@ def _analyse(project: Project, config: Config) -> Outcome:
     wrappers: Wrappers = {}
     classes: set[str] = set()
     results: dict[str, FileResult] = {}
-    relevant, marked = scan(project, config, registering_pattern(config, ()), mark=True)
+    registering, marked = scan(project, config, registering_pattern(config, ()), mark=True)
+    relevant = registering
     for _ in range(MAX_ROUNDS):
         for filename in relevant:
-            results[filename] = analyse_file(project, config, filename, wrappers, classes)
+            results[filename] = analyse_file(project, config, filename, wrappers, classes, registering)
         found = _new_names(results.values(), wrappers, classes)
         if not found:
             break
@@ -101,13 +102,18 @@ def scan(project: Project, config: Config, pattern: re.Pattern[bytes], mark: boo
 
 
 def analyse_file(
-    project: Project, config: Config, filename: str, wrappers: Wrappers, classes: Iterable[str]
+    project: Project,
+    config: Config,
+    filename: str,
+    wrappers: Wrappers,
+    classes: Iterable[str],
+    relevant: Sequence[str] = (),
 ) -> FileResult:
     """Run the hooks that one file registers, in a session of their own."""
     module = project.module(filename)
     if module is None:
         return FileResult([], [], [])
-    session = Session(project, config, wrappers, classes)
+    session = Session(project, config, wrappers, classes, relevant)
     rows = matching_rows(session.pattern, module.source)
     roots.start(session, module, rows)
     roots.configured(session, module)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from auditlint.analysis import calls, interpreter, names, narrowing, torch_ops
+from auditlint.analysis import callers, calls, interpreter, names, narrowing, torch_ops
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.session import Session
 from auditlint.analysis.values import (
@@ -49,6 +49,7 @@ from auditlint.analysis.values import (
     join,
     join_all,
     settled,
+    tup,
     truth,
 )
 from auditlint.facts.returns import NAMED_FIELDS, TENSOR_ATTRIBUTES, TENSOR_METHODS
@@ -84,7 +85,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def _name(frame: Frame, node: ast.Name) -> Value:
-    return name_value(frame, node.id)
+    return callers.resolved(frame, name_value(frame, node.id))
 
 
 def name_value(frame: Frame, name: str) -> Value:
@@ -111,7 +112,7 @@ def _attribute(frame: Frame, node: ast.Attribute) -> Value:
         held = frame.env.now.get(path)
         if held is not None:
             return held
-    return attribute(frame, evaluate(frame, node.value), node.attr)
+    return callers.resolved(frame, attribute(frame, evaluate(frame, node.value), node.attr))
 
 
 def attribute(frame: Frame, owner: Value, name: str) -> Value:
@@ -187,8 +188,12 @@ def _class_attribute(frame: Frame, owner: ClassVal, name: str) -> Value:
     session = frame.session
     line = names.mro(session, owner.info)
     found = names.lookup(session, line, name)
+    stored = names.self_object(session, owner.info).attrs.get(name)
     if found is not None:
-        return names.class_member(session, *found, owner)
+        value = names.class_member(session, *found, owner)
+        return value if stored is None else join(stored, value)
+    if stored is not None:
+        return stored
     if name in ("__name__", "__qualname__", "__module__", "__doc__"):
         return STR
     return Method(owner, name)
@@ -223,7 +228,7 @@ def _object_attribute(frame: Frame, owner: Obj, name: str) -> Value:
             return calls.property_value(frame, value)
         return join(stored, names.class_member(session, cls, statements, owner))
     if stored is not None:
-        return stored
+        return calls.property_value(frame, stored)
     if name == "__class__":
         return ClassVal(owner.cls)
     if name == "__dict__":
@@ -262,7 +267,7 @@ def _item(frame: Frame, owner: Value, index: Value, node: ast.Subscript) -> Valu
     if isinstance(owner, Tensor):
         return torch_ops.tensor_item(frame, owner, index, node)
     if isinstance(owner, Tup | Seq | ListObj):
-        if any(isinstance(item, Tensor) and not item.host for item in alternatives(settled(index))):
+        if all(isinstance(item, Tensor) and not item.host for item in alternatives(settled(index))):
             frame.site("index", "list index", node, "Tensor.__index__")
         if _holds_device_bound(frame, node.slice):
             frame.site("index", "slice bound", node, "Tensor.__index__")
@@ -385,7 +390,7 @@ def _combined(left: Value, right: Value, op: ast.operator) -> Value:
     if isinstance(left, Array) or isinstance(right, Array):
         return ARRAY
     if isinstance(left, Tup) and isinstance(right, Tup) and isinstance(op, ast.Add):
-        return Tup(left.items + right.items)
+        return tup(left.items + right.items)
     if isinstance(op, ast.Add) and left.kind in SEQUENCE_KINDS and right.kind in SEQUENCE_KINDS:
         return Seq(join(element(left), element(right)))
     if isinstance(op, ast.Mult) and left.kind in SEQUENCE_KINDS:
@@ -508,7 +513,7 @@ def _if_exp(frame: Frame, node: ast.IfExp) -> Value:
 def _tuple(frame: Frame, node: ast.Tuple) -> Value:
     if any(isinstance(part, ast.Starred) for part in node.elts) or len(node.elts) > 64:
         return Seq(join_all([_spread(frame, part) for part in node.elts]))
-    return Tup(tuple([evaluate(frame, part) for part in node.elts]))
+    return tup(tuple([evaluate(frame, part) for part in node.elts]))
 
 
 def _spread(frame: Frame, node: ast.expr) -> Value:

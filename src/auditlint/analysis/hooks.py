@@ -151,4 +151,4 @@ def wrapper_takes(wrapper: Wrapper) -> tuple[int, str, str]:
     return position, wrapper.parameter, wrapper.kind
 
 
-_ = (DictObj, ListObj)
+

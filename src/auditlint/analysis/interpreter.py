@@ -19,6 +19,7 @@ from auditlint.analysis.values import (
     ListObj,
     Obj,
     Seq,
+    Tensor,
     Tup,
     Value,
     alternatives,
@@ -26,6 +27,7 @@ from auditlint.analysis.values import (
     join,
     join_all,
     settled,
+    tup,
 )
 from auditlint.diagnostics import Step
 from auditlint.project.modules import FunctionInfo, bound_names
@@ -161,12 +163,13 @@ def unpack(frame: Frame, targets: list[ast.expr], value: Value) -> None:
                 if starred is None or i < starred:
                     columns[i].append(parts[i] if i < len(parts) else UNKNOWN)
                 elif i == starred:
-                    columns[i].append(Tup(parts[i : len(parts) - (len(targets) - 1 - i)]))
+                    columns[i].append(tup(parts[i : len(parts) - (len(targets) - 1 - i)]))
                 else:
                     at = len(parts) - (len(targets) - i)
                     columns[i].append(parts[at] if at >= 0 else UNKNOWN)
         else:
-            one = element(item)
+            # Few unpack a tensor; where one seems to be unpacked, an annotation may well be wrong.
+            one = join(item, UNKNOWN) if isinstance(item, Tensor) and len(targets) > 1 else element(item)
             for i in range(len(targets)):
                 columns[i].append(Seq(one) if i == starred else one)
     for target, column in zip(targets, columns):
@@ -183,6 +186,8 @@ def store_attribute(frame: Frame, target: ast.Attribute, value: Value) -> None:
     for item in alternatives(owner):
         if isinstance(item, Obj):
             item.put(target.attr, value)
+        elif isinstance(item, ClassVal):
+            names.self_object(frame.session, item.info).put(target.attr, value)
 
 
 def _return(frame: Frame, statement: ast.Return) -> bool:
@@ -321,7 +326,7 @@ def _delete(frame: Frame, statement: ast.Delete) -> bool:
 
 def _function(frame: Frame, statement: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     qualname = _nested_name(frame, statement.name)
-    info = frame.module.function(statement, qualname, None, frame.info)
+    info = frame.module.function(statement, qualname, None, _parent(frame))
     function = Func(info, None if isinstance(frame.info.node, ast.Module) else frame.env)
     frame.env.put(statement.name, calls.decorated(frame, statement, function))
     if frame.session.registers(info):
@@ -330,10 +335,14 @@ def _function(frame: Frame, statement: ast.FunctionDef | ast.AsyncFunctionDef) -
 
 
 def _class(frame: Frame, statement: ast.ClassDef) -> bool:
-    info = frame.module.class_(statement, _nested_name(frame, statement.name), frame.info)
+    info = frame.module.class_(statement, _nested_name(frame, statement.name), _parent(frame))
     frame.session.class_envs[info] = frame.env
     frame.env.put(statement.name, ClassVal(info))
     return False
+
+
+def _parent(frame: Frame) -> FunctionInfo | None:
+    return None if isinstance(frame.info.node, ast.Module) else frame.info
 
 
 def _nested_name(frame: Frame, name: str) -> str:

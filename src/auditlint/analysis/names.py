@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from auditlint.analysis import calls, expressions, stores, subclasses
+from auditlint.analysis import annotations, calls, expressions, stores, subclasses
 from auditlint.analysis import interpreter as run
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.session import Session, Summary
@@ -204,9 +204,10 @@ def class_member(session: Session, owner: ClassInfo, statements: list[ast.stmt],
             frame.env = Env(session.class_envs.get(owner))
             run.execute_block(frame, [statement])
             for name in bound_names(statement):
-                value = frame.env.now.get(name, UNKNOWN)
-                if isinstance(value, Const) and value.type in ("bool", "int"):
-                    value = Scalar(value.type)
+                value = changeable(frame.env.now.get(name)) or UNKNOWN
+                if isinstance(statement, ast.AnnAssign) and value.kind in ("extinstance", "unknown"):
+                    # `field(default_factory=...)` and its like: the annotation tells.
+                    value = annotations.value_of(session, owner.module, statement.annotation)
                 if isinstance(value, Func) and not isinstance(receiver, ClassVal):
                     value = Bound(value, receiver)
                 values.append(value)
@@ -244,7 +245,17 @@ def instance_attribute(session: Session, obj: Obj, name: str) -> Value | None:
     for cls in mro(session, obj.cls):
         for method, statement in (*cls.stores.get(name, ()), *cls.stores.get("", ())):
             stores.run_store(session, obj, method, statement, name)
-    return obj.attrs.get(name)
+    return changeable(obj.attrs.get(name))
+
+
+def changeable(value: Value | None) -> Value | None:
+    """A flag or counter in an attribute or at module level: its literal is not what it is during the run."""
+    if value is None or not any(isinstance(item, Const) and item.type in ("bool", "int") for item in alternatives(value)):
+        return value
+    return join_all(
+        Scalar(item.type) if isinstance(item, Const) and item.type in ("bool", "int") else item
+        for item in alternatives(value)
+    )
 
 
 def overrides(session: Session, cls: ClassInfo, name: str) -> Iterator[Value]:

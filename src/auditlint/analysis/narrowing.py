@@ -313,4 +313,4 @@ def _matched(frame: Frame, pattern: ast.pattern | None, subject: Value) -> Value
     return subject
 
 
-_ = Func
+

@@ -45,6 +45,7 @@ from auditlint.analysis.values import (
     join,
     join_all,
     settled,
+    tup,
 )
 from auditlint.facts.host import HOST_CALLS, HOST_HARMLESS, HOST_METHODS, HOST_MODULES, HostCall
 from auditlint.facts.returns import CONSTRUCTORS, FUNCTIONS, MODULE_CLASSES, MODULE_METHODS
@@ -204,7 +205,7 @@ def _sequence(frame: Frame, node: ast.expr, given: Arguments) -> Value:
 
 def _tuple(frame: Frame, node: ast.expr, given: Arguments) -> Value:
     if not given.args:
-        return Tup(())
+        return tup(())
     value = settled(given.args[0])
     return value if isinstance(value, Tup) else Seq(expressions.iterate(frame, value, node))
 
@@ -232,11 +233,11 @@ def _dict(frame: Frame, node: ast.expr, given: Arguments) -> Value:
 
 
 def _zip(frame: Frame, node: ast.expr, given: Arguments) -> Value:
-    return Seq(Tup(tuple(expressions.iterate(frame, value, node) for value in given.args)))
+    return Seq(tup(tuple(expressions.iterate(frame, value, node) for value in given.args)))
 
 
 def _enumerate(frame: Frame, node: ast.expr, given: Arguments) -> Value:
-    return Seq(Tup((INT, expressions.iterate(frame, given.args[0], node) if given.args else UNKNOWN)))
+    return Seq(tup((INT, expressions.iterate(frame, given.args[0], node) if given.args else UNKNOWN)))
 
 
 def _iterated(frame: Frame, node: ast.expr, given: Arguments) -> Value:
@@ -496,6 +497,8 @@ def _method(frame: Frame, node: ast.expr, owner: Value, name: str, given: Argume
         return SCALAR if name == "item" else (Seq(SCALAR) if name == "tolist" else ARRAY)
     if isinstance(owner, NNModule | Obj):
         return _module_method(frame, node, owner, name, shifted)
+    if isinstance(owner, ClassVal) and name == "__new__":
+        return names.self_object(frame.session, owner.info)
     if isinstance(owner, ClassVal) and name == "apply":
         # autograd.Function.apply runs the class's own forward.
         forward = expressions.attribute(frame, owner, "forward")
@@ -628,9 +631,9 @@ def _dict_method(frame: Frame, node: ast.expr, owner: Value, name: str, given: A
     if name == "items":
         if isinstance(owner, DictObj) and owner.items and owner.rest is NEVER and len(owner.items) <= 8:
             return Seq(
-                join_all([Tup((const(k) if isinstance(k, str | int) else SCALAR, v)) for k, v in owner.items.items()])
+                join_all([tup((const(k) if isinstance(k, str | int) else SCALAR, v)) for k, v in owner.items.items()])
             )
-        return Seq(Tup((_keys(owner), held)))
+        return Seq(tup((_keys(owner), held)))
     if name == "keys":
         return Seq(_keys(owner))
     if name == "values":

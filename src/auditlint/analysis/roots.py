@@ -188,4 +188,4 @@ def _blocks(statement: ast.stmt, row: int) -> list[ast.stmt]:
     return []
 
 
-_ = Env
+

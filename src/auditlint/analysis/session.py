@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from auditlint.analysis.values import (
@@ -27,6 +27,7 @@ from auditlint.analysis.values import (
     Value,
     join,
 )
+from auditlint.analysis.arguments import Arguments
 from auditlint.config import Config
 from auditlint.diagnostics import Step
 from auditlint.facts.registrars import DYNAMIC
@@ -34,7 +35,9 @@ from auditlint.project.modules import ClassInfo, FunctionInfo, Module
 from auditlint.project.project import Broken, Project
 
 MAX_DEPTH = 14
-MAX_RUNS = 6000
+MAX_RUNS = 4000
+# Runs of one function with different arguments; further calls are taken to be like the last.
+MAX_CONTEXTS = 16
 # A function that calls itself is entered this often with different arguments.
 MAX_RECURSION = 2
 
@@ -91,7 +94,7 @@ class Summary:
 class Session:
     """State shared by all runs; the interpreter's rooms are functions over it."""
 
-    def __init__(self, project: Project, config: Config, wrappers: Wrappers, classes: Iterable[str] = ()) -> None:
+    def __init__(self, project: Project, config: Config, wrappers: Wrappers, classes: Iterable[str] = (), relevant: Sequence[str] = ()) -> None:
         self.project = project
         self.config = config
         # Functions and classes of the project that turned out to be registrars, by the last part of their name.
@@ -100,10 +103,16 @@ class Session:
         self.pattern = registering_pattern(config, {*self.tokens, *classes})
         # Names of classes of the project that inherit from a hook class.
         self.hook_classes: set[str] = set()
+        # Calls of each function met in generic runs, functions whose callers were looked for, and what they hand over.
+        self.relevant = relevant
+        self.call_log: dict[FunctionInfo, list[Arguments]] = {}
+        self.traced: set[FunctionInfo] = set()
+        self.handed: dict[tuple[FunctionInfo, str], Value] = {}
         # Functions that have been run with nothing known of their arguments.
         self.ran: set[tuple[FunctionInfo, Env | None]] = set()
         self.memo: dict[tuple[object, ...], Summary] = {}
         self.stack: list[FunctionInfo] = []
+        self.contexts: dict[tuple[FunctionInfo, bool], list[Summary]] = {}
         self.runs = 0
         self.registrations: dict[tuple[object, ...], Registration] = {}
         self.wrappers: dict[tuple[FunctionInfo, str, str], Wrapper] = {}

@@ -56,4 +56,4 @@ def constructor_arguments(
     return [obj, *obj.args], list(obj.keywords), None, None
 
 
-_ = (Func, Param)
+

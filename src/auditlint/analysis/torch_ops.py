@@ -38,6 +38,7 @@ from auditlint.analysis.values import (
     join,
     join_all,
     settled,
+    tup,
 )
 from auditlint.facts.returns import MODULE_ATTRIBUTES, MODULE_METHODS, NAMED_FIELDS, TENSOR_ATTRIBUTES, TENSOR_METHODS
 from auditlint.facts.syncs import SYNCS, Sync
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 KINDS: dict[str, Value] = {
     "tensor": TENSOR,
     "tensors": TENSORS,
-    "named_tensors": Seq(Tup((STR, TENSOR))),
+    "named_tensors": Seq(tup((STR, TENSOR))),
     "tensor_dict": Mapping(TENSOR),
     "scalar": SCALAR,
     "host_tensor": Tensor(host=True),
@@ -58,7 +59,7 @@ KINDS: dict[str, Value] = {
     "none": NONE,
     "module": MODULE,
     "modules": Seq(MODULE),
-    "named_modules": Seq(Tup((STR, MODULE))),
+    "named_modules": Seq(tup((STR, MODULE))),
     "module_dict": Mapping(MODULE),
     "optimizer": ExtInstance("torch.optim.Optimizer"),
     "event": ExtInstance("Event"),
@@ -126,7 +127,7 @@ def _with_tensor(value: Value, tensor: Value) -> Value:
     if isinstance(value, Mapping):
         return Mapping(_with_tensor(value.element, tensor))
     if isinstance(value, Tup):
-        return Tup(tuple(_with_tensor(item, tensor) for item in value.items))
+        return tup(tuple(_with_tensor(item, tensor) for item in value.items))
     if value.kind == "union":
         return join_all([_with_tensor(item, tensor) for item in alternatives(value)])
     return value
@@ -456,4 +457,4 @@ def _constructed(given: Arguments, tensor: Tensor) -> Value:
     return Tensor(tensor.host, dtype, tensor.single)
 
 
-_ = (BOOL, MODULE_METHODS, OUTPUT, DictObj, Sync)
+

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MAX_ALTERNATIVES = 12
 MAX_NESTING = 4
+MAX_SIZE = 160
 
 
 class Unknown(NamedTuple):
@@ -83,6 +84,8 @@ class Tup(NamedTuple):
     """A tuple or list display whose elements are known."""
 
     items: tuple[Value, ...]
+    # How many values it holds, those in nested tuples counted.
+    size: int = 0
     kind: str = "tup"
 
 
@@ -353,6 +356,16 @@ OUTPUT = Union((TENSOR, TENSORS, ModelOutput()))
 Callables = (Func, Bound, Partial, Method)
 
 
+def tup(items: tuple[Value, ...]) -> Value:
+    """A tuple of known elements; one that has grown beyond what code writes by hand is just a sequence."""
+    size = 0
+    for item in items:
+        size += 1 + (item.size if isinstance(item, Tup) else 0)
+    if size > MAX_SIZE:
+        return Seq(UNKNOWN)
+    return Tup(items, size)
+
+
 def const(value: object) -> Value:
     """The value of a literal; floats and other numbers are not worth telling apart."""
     if value is None:
@@ -428,7 +441,7 @@ def _summary(items: list[Value]) -> Value:
         elif isinstance(item, Tup):
             held = tuples.get(len(item.items))
             columns = zip(held.items, item.items, strict=True) if held is not None else ()
-            tuples[len(item.items)] = item if held is None else Tup(tuple(join(a, b) for a, b in columns))
+            tuples[len(item.items)] = item if held is None else Tup(tuple(join(a, b) for a, b in columns), item.size)
         elif isinstance(item, Param):
             kept[item.declared] = None
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
@@ -71,24 +72,23 @@ class Plugin:
 
     @classmethod
     def parse_options(cls, options: argparse.Namespace) -> None:
-        """Take flake8's options. Raises flake8's ExecutionError, which it shows as a plain message."""
-        from auditlint.config import ConfigError
-
+        """Take flake8's options. Raises ExecutionError for those that cannot be used."""
         cls.options = options
-        try:
+        with _told_by_flake8():
             cls.linter = _linter(options)
-        except ConfigError as error:
-            from flake8.exceptions import ExecutionError
-
-            raise ExecutionError(f"auditlint: {error}") from None
 
     def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
-        """The findings in this file: row, 0-based column, code and message. Raises ConfigError."""
+        """The findings in this file: row, 0-based column, code and message.
+
+        Raises ExecutionError when the configuration that holds for the file cannot be used.
+        """
         linter, options = Plugin.linter, Plugin.options
         if linter is None or options is None:  # used without flake8's options, as some test tools do
             options = argparse.Namespace()
             linter = Plugin.linter = _linter(options)
-        for item in linter.findings(*self._source(options)):
+        with _told_by_flake8():
+            found = linter.findings(*self._source(options))
+        for item in found:
             yield item.location.row, item.location.column - 1, f"{item.code} {item.message}", type(self)
 
     def _source(self, options: argparse.Namespace) -> tuple[str | None, bytes | None]:
@@ -99,6 +99,19 @@ class Plugin:
 
         named = self.filename not in ("-", "stdin")
         return os.path.abspath(self.filename) if named else None, encode_text("".join(self.lines))
+
+
+@contextlib.contextmanager
+def _told_by_flake8() -> Iterator[None]:
+    """Turns a ConfigError into the exception that flake8 shows as a plain message."""
+    from auditlint.config import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        from flake8.exceptions import ExecutionError
+
+        raise ExecutionError(f"auditlint: {error}") from None
 
 
 def _linter(options: argparse.Namespace) -> ByFile:

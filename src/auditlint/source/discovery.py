@@ -52,19 +52,16 @@ class Universe(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A file to lint: its universe, its name there, and whether it was named itself rather than its folder.
+    """A file to lint: its absolute path, its universe, its name there, and whether it was named or only its folder.
 
     `prefix` goes before `name` to give the name that the analysis and its findings know it by (see `Tree.base`).
     """
 
+    path: str
     universe: Universe
     name: str
     named: bool
     prefix: str = ""
-
-    @property
-    def path(self) -> str:
-        return os.path.join(self.universe.root, self.name)
 
     @property
     def seen_as(self) -> str:
@@ -140,7 +137,7 @@ class Tree:
             universe = Universe(root, everything=True)
         else:
             universe = Universe(root, extra=name)
-        return Target(universe, name, True, self.base(universe)[1])
+        return Target(path, universe, name, True, self.base(universe)[1])
 
     def targets_below(self, folder: str, errors: list[FileError]) -> Iterator[Target]:
         """The Python files beneath the absolute path `folder`, each with the universe it belongs to."""
@@ -151,22 +148,24 @@ class Tree:
         walk = self.walk(root)
         within = os.path.join(folder, "")
         errors.extend(error for error in walk.errors if os.path.join(error.path, "").startswith(within))
-        own_roots: dict[str, bool] = {}
+        own_roots: dict[str, str] = {}
         universe = Universe(root)
         prefix = self.base(universe)[1]
+        start = os.path.join(root, "")
         for name in walk.files:
             if not name.startswith(inside):
                 continue
             below = name[: max(name.rfind("/"), 0)]
-            if below not in own_roots:
-                own_roots[below] = self.project_root(os.path.join(root, below) if below else root) == root
-            # A project inside the project is a universe of its own.
-            ours = own_roots[below]
-            yield Target(universe, name, False, prefix) if ours else self._inner_target(root, name)
-
-    def _inner_target(self, root: str, name: str) -> Target:
-        target = self.target(os.path.join(root, name))
-        return target._replace(named=False)
+            own = own_roots.get(below)
+            if own is None:
+                own = own_roots[below] = self.project_root(start + below if below else root)
+            if own == root:
+                yield Target(start + name, universe, name, False, prefix)
+                continue
+            # A project inside the project has a universe, and exclude rules, of its own.
+            target = self.target(start + name)
+            if target.universe == Universe(own) or not own.startswith(start):
+                yield target._replace(named=False)
 
     def _targets_in_flat(self, folder: str, errors: list[FileError]) -> Iterator[Target]:
         """A folder that is no project: its own files form a universe, its subfolders answer for themselves."""
@@ -179,7 +178,10 @@ class Tree:
         if python:
             walk = self.walk(folder)
             errors.extend(error for error in walk.errors if os.path.dirname(error.path) == folder)
-            yield from (Target(Universe(folder), name, False) for name in walk.files if "/" not in name)
+            universe = Universe(folder)
+            for name in walk.files:
+                if "/" not in name:
+                    yield Target(os.path.join(folder, name), universe, name, False)
         for entry in inner:
             if not rules.excludes(entry.path, entry.name):
                 yield from self.targets_below(entry.path, errors)
@@ -391,4 +393,4 @@ def find_targets(paths: Iterable[str], tree: Tree) -> tuple[list[Target], list[F
         else:
             message = "is a link that leads nowhere" if os.path.islink(path) else "no such file or folder"
             errors.append(FileError(given, message))
-    return sorted(found.values(), key=lambda target: target.path), list(dict.fromkeys(errors))
+    return [found[path] for path in sorted(found)], list(dict.fromkeys(errors))

@@ -53,7 +53,7 @@ def encode_text(text: str) -> bytes:
             return text.encode(encoding)
         except UnicodeError:
             pass
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode("utf-8", "replace")
 
 
 def _declared_encoding(data: bytes) -> tuple[str, str]:

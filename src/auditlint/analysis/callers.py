@@ -1,0 +1,86 @@
+"""Who calls a function, for parameters that the hook's own call path does not bind.
+
+A hook made by a factory, or a method of a hook object, works with what somebody handed to the factory or constructor.
+The callers are looked for by name in the function's own file and in the files that name a registrar.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from auditlint.analysis import calls, roots
+from auditlint.analysis.session import matching_rows
+from auditlint.analysis.values import UNKNOWN, Param, Union, Value, alternatives, forced, join_all, settled
+from auditlint.project.modules import FunctionInfo
+
+if TYPE_CHECKING:
+    from auditlint.analysis.frame import Frame
+    from auditlint.analysis.session import Session
+
+# More calls than this say nothing in common.
+MAX_CALLS = 24
+# A name that is called in more places than this is too common a word to tell callers by.
+MAX_ROWS = 16
+# Looking for callers ends when the session has run this many functions.
+MAX_RUNS = 1200
+
+
+def resolved(frame: Frame, value: Value) -> Value:
+    """The value with unbound parameters replaced by what the project's callers bind them to."""
+    if frame.lazy:
+        return value
+    if isinstance(value, Param):
+        return handed_over(frame.session, value)
+    if isinstance(value, Union) and any(isinstance(item, Param) for item in value.items):
+        return join_all(handed_over(frame.session, item) if isinstance(item, Param) else item for item in value.items)
+    return value
+
+
+def handed_over(session: Session, param: Param) -> Value:
+    """What callers hand over for a parameter; the parameter itself when none is found."""
+    key = (param.info, param.name)
+    if key not in session.handed:
+        session.handed[key] = param
+        find_callers(session, param.info)
+        values = []
+        for given in session.call_log.get(param.info, ())[:MAX_CALLS]:
+            bound = calls.bind(session, param.info, given.args, given.keywords, given.star, given.double_star)
+            value = forced(bound.get(param.name, UNKNOWN))
+            for item in alternatives(value):
+                if isinstance(item, Param):
+                    item = UNKNOWN if item.info is param.info else handed_over(session, item)
+                values.append(item)
+        if values:
+            value = join_all(values)
+            unknown = any(item.kind == "unknown" for item in alternatives(settled(value)))
+            declared = settled(param.declared)
+            session.handed[key] = param if unknown and declared.kind != "unknown" else value
+    return session.handed[key]
+
+
+def find_callers(session: Session, info: FunctionInfo) -> None:
+    """Run whatever names the function in the files at hand; its calls are logged as they are met."""
+    if info in session.traced or info.parent is not None and info.cls is None:
+        return
+    session.traced.add(info)
+    if session.runs > MAX_RUNS:
+        return
+    name = info.cls.name if info.cls is not None and info.name in ("__init__", "__new__") else info.name
+    if name.startswith("__"):
+        return
+    pattern = re.compile(rb"\b" + re.escape(name.encode()) + rb"\s*\(")
+    places = []
+    for filename in dict.fromkeys([info.module.filename, *session.relevant]):
+        module = session.project.module(filename)
+        if module is not None and pattern.search(module.source) is not None:
+            rows = [row for row in matching_rows(pattern, module.source) if row != info.row]
+            places.append((module, rows))
+    if sum(len(rows) for _, rows in places) > MAX_ROWS:
+        return
+    stack, session.stack = session.stack, []
+    try:
+        for module, rows in places:
+            roots.start(session, module, rows)
+    finally:
+        session.stack = stack
