@@ -71,7 +71,7 @@ def test_the_folder_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.M
         path = tmp_path / f"{number}.json"
         cache.store(str(path), "key", number)
         os.utime(path, (number, number))
-    left = [path for path in tmp_path.glob("*.json")]
+    left = list(tmp_path.glob("*.json"))
     assert len(left) <= 5
     assert tmp_path / "11.json" in left
 

@@ -178,7 +178,7 @@ def test_machine_formats_hold_nothing_but_the_report(write: Write, run: Callable
 def test_the_formats_are_those_that_the_reporters_know() -> None:
     from auditlint import reporters
 
-    assert cli.FORMATS == tuple(reporters.FORMATS)
+    assert tuple(reporters.FORMATS) == cli.FORMATS
 
 
 def test_the_report_can_go_to_a_file(write: Write, run: Callable[..., Run]) -> None:

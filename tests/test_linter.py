@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from auditlint import examine
+from auditlint import cache, examine
 from auditlint.analysis import engine
 from auditlint.config import Config, ConfigError, Overrides
 from auditlint.diagnostics import Diagnostic, Edit, Fix, Hook, Location, Step
@@ -271,7 +271,7 @@ def test_a_record_of_another_shape_is_ignored(write: Write, body: str, monkeypat
 
     root = write(PROJECT)
     _settle(root)
-    monkeypatch.setattr(examine.cache, "load", lambda path, key: json.loads(body))
+    monkeypatch.setattr(cache, "load", lambda path, key: json.loads(body))
     assert _places(lint(["."])) == FOUND
 
 
@@ -283,8 +283,8 @@ def test_everything_in_a_finding_survives_the_cache(tmp_path: Path) -> None:
     finding = Diagnostic("AUD101", "item-in-hook", "m", "a.py", *places, "possible", hook, (step, step), (1, 2), 3, fix)
     path = str(tmp_path / "record.json")
     for item in (finding, finding._replace(hook=None, path=(), fix=None)):
-        examine.cache.store(path, "key", examine._Record([item], {"b.py": [item], "c.py": []}))
-        assert examine._revived(examine.cache.load(path, "key")) == ([item], {"b.py": [item], "c.py": []})
+        cache.store(path, "key", examine._Record([item], {"b.py": [item], "c.py": []}))
+        assert examine._revived(cache.load(path, "key")) == ([item], {"b.py": [item], "c.py": []})
 
 
 def test_findings_file_by_file_analyse_a_project_once(write: Write, analysed: list[str]) -> None:

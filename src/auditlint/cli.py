@@ -271,8 +271,6 @@ def _tuple(codes: list[str] | None) -> tuple[str, ...] | None:
 
 
 def _check_parser() -> argparse.ArgumentParser:
-    import argparse
-
     def codes(text: str) -> list[str]:
         return [code for code in text.replace(",", " ").split() if code]
 

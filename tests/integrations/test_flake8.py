@@ -106,7 +106,8 @@ def test_opt_in_rules_stay_off_until_they_are_asked_for(write: Write) -> None:
         ("--auditlint-hooks=pkg.main.seen", "def seen(out):\n    return out.item()\n"),
         (
             "--auditlint-check-forward",
-            "import torch\n\n\nclass Net(torch.nn.Module):\n    def forward(self, x: torch.Tensor):\n        return x.item()\n",
+            "import torch\n\n\nclass Net(torch.nn.Module):\n"
+            "    def forward(self, x: torch.Tensor):\n        return x.item()\n",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from auditlint.analysis import calls, roots
 from auditlint.analysis.session import matching_rows
-from auditlint.analysis.values import UNKNOWN, Param, Union, Value, alternatives, forced, join_all, settled
+from auditlint.analysis.values import UNKNOWN, Obj, Param, Union, Value, alternatives, forced, join_all, settled
 from auditlint.project.modules import FunctionInfo
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def resolved(frame: Frame, value: Value) -> Value:
 def handed_over(session: Session, param: Param) -> Value:
     """What callers hand over for a parameter; the parameter itself when none is found."""
     key = (param.info, param.name)
+    if any(isinstance(item, Obj) for item in alternatives(param.declared)):
+        return param
     if key not in session.handed:
         session.handed[key] = param
         find_callers(session, param.info)

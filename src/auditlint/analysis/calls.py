@@ -113,10 +113,17 @@ def _apply_one(frame: Frame, node: ast.expr, function: Value, given: Arguments) 
         shifted = Arguments([function.receiver, *given.args], given.keywords, given.star, given.double_star)
         return _apply_one(frame, node, function.func, shifted)
     if isinstance(function, Method):
+        if function.name == "__init__" and isinstance(function.receiver, Obj):
+            hooks.note_constructor(frame, node, names.outside_bases(frame.session, function.receiver.cls), given)
+            return NONE
         if hooks.note_registrar(frame, node, function.name, given):
             return UNKNOWN
         return outside.method_call(frame, node, function, given)
     if isinstance(function, Ext):
+        if function.path.endswith(".__init__"):
+            rest = Arguments(given.args[1:], given.keywords, given.star, given.double_star)
+            hooks.note_constructor(frame, node, [function.path[:-9]], rest)
+            return NONE
         if hooks.note_registrar(frame, node, function.path.rpartition(".")[2], given):
             return UNKNOWN
         return outside.call(frame, node, function.path, given)
@@ -182,7 +189,8 @@ def _call_function(frame: Frame, node: ast.expr, function: Func, given: Argument
             frame.site(waits.kind, waits.operation, node, waits.evidence, waits.definite)
         return summary.value
 
-    if frame.lazy and function.info.name not in session.tokens and not session.registers(function.info):
+    wanted = function.info.name in session.tokens or session.registers(function.info) or hooks.names_registrar(given)
+    if frame.lazy and not wanted:
         return Lazy(make)
     return make()
 
@@ -204,6 +212,7 @@ def _construct(frame: Frame, node: ast.expr, value: ClassVal, given: Arguments) 
     if any(base.rpartition(".")[2] in ("Enum", "IntEnum", "StrEnum", "Flag") for base in bases):
         return SCALAR
     hooks.note_registrar_class(frame, node, bases, given)
+    hooks.note_wrapper_class(frame, node, cls.name, given)
     key = (cls, tuple(given.args), tuple(given.keywords), given.star, given.double_star)
     held = session.objects.get(key)
     if held is not None:
@@ -277,6 +286,8 @@ def bind(
         else:
             value = double_star if double_star is not None and name not in info.defaults else None
         bound[name] = _argument(session, info, parameter, value, env)
+        if value is None and double_star is not None:
+            bound[name] = join(bound[name], annotations.parameter(session, info, parameter))
     if arguments.vararg is not None:
         rest = tuple(args[len(positional) :])
         bound[arguments.vararg.arg] = Seq(join_all([*rest, star])) if star is not None else tup(rest)

@@ -252,7 +252,15 @@ def _subscript(frame: Frame, node: ast.Subscript) -> Value:
         held = frame.env.now.get(path)
         if held is not None:
             return held
-    return join_all([_item(frame, item, index, node) for item in alternatives(settled(owner))])
+    items = alternatives(settled(owner))
+    if len(items) > 1 and _indexes_tensor(index) and any(isinstance(item, Tensor) for item in items):
+        items = tuple(item for item in items if isinstance(item, Tensor))
+    return join_all([_item(frame, item, index, node) for item in items])
+
+
+def _indexes_tensor(index: Value) -> bool:
+    """Only tensors (and arrays) take tensors and tuples between the brackets."""
+    return isinstance(index, Tup) or all(isinstance(item, Tensor) for item in alternatives(settled(index)))
 
 
 def _item_path(node: ast.Subscript) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from auditlint.analysis.session import Wrapper
@@ -54,6 +55,11 @@ NOT_REGISTRARS = frozenset(
 )
 
 
+def names_registrar(given: Arguments) -> bool:
+    """Whether a call hands over the name of a registrar, for `getattr`."""
+    return any(isinstance(item, Const) and item.value in REGISTRARS for item in given.all())
+
+
 def note_unknown(frame: Frame, node: ast.expr, given: Arguments) -> None:
     """A call of something unknown that only a registrar of torch takes the keywords of."""
     kinds = [name for name, _ in given.keywords if name in ("with_kwargs", "always_call")]
@@ -86,6 +92,22 @@ def note_registrar_class(frame: Frame, node: ast.expr, bases: tuple[str, ...], g
     for base in bases:
         if base.rpartition(".")[2] == "saved_tensors_hooks":
             note_registrar(frame, node, "saved_tensors_hooks", given)
+
+
+def note_wrapper_class(frame: Frame, node: ast.expr, name: str, given: Arguments) -> None:
+    """A class that keeps what its constructor is given and registers it later."""
+    for position, keyword, kind in frame.session.known_wrappers.get(name, ()):
+        value = given.get(position, keyword)
+        if value is not None:
+            _register(frame, node, name, kind, value)
+
+
+def note_constructor(frame: Frame, node: ast.expr, owners: Iterable[str], given: Arguments) -> None:
+    """`super().__init__(pack, unpack)` in a subclass of a torch class that registers."""
+    for owner in owners:
+        name = owner.rpartition(".")[2]
+        if name in REGISTRARS:
+            note_registrar(frame, node, name, given)
 
 
 def _with_kwargs(kind: str, given: Arguments) -> str:

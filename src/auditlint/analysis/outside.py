@@ -568,6 +568,11 @@ def _module_method(frame: Frame, node: ast.expr, owner: Value, name: str, given:
             if host and not device and not torch_ops.non_blocking(given):
                 frame.site("cpu", f".{name}()" if name == "cpu" else '.to("cpu")', node, "Tensor.to")
             return owner
+    if name in ("register_buffer", "register_parameter") and isinstance(owner, Obj) and len(given.args) > 2:
+        for key in alternatives(given.args[1]):
+            if isinstance(key, Const) and isinstance(key.value, str):
+                owner.put(key.value, torch_ops.placed(given.args[2]))
+        return NONE
     if name == "apply" and len(given.args) == 2 and (isinstance(owner, NNModule) or _inherits_module(frame, owner)):
         calls.apply(frame, node, given.args[1], calls.Arguments([MODULE], []))
         return owner

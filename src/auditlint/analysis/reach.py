@@ -76,7 +76,7 @@ def _walk(start: Summary, hook: Hook, scope: str) -> Iterable[Site]:
         summary, above = queue.popleft()
         info = summary.info
         filename = info.module.filename
-        for record in _one_backend(list(summary.sites.values())):
+        for record in _one_backend(info, list(summary.sites.values())):
             row = getattr(record.node, "lineno", info.row)
             yield _site(record, filename, scope, hook, (*above, Step(info.qualname, filename, row)))
         for row, callee in summary.calls.values():
@@ -85,16 +85,31 @@ def _walk(start: Summary, hook: Hook, scope: str) -> Iterable[Site]:
                 queue.append((callee, (*above, Step(info.qualname, filename, row))))
 
 
-def _one_backend(records: list[SiteRecord]) -> list[SiteRecord]:
-    """A function that dispatches over backends waits once: of torch.cuda.f and its twins, the first is told."""
-    shared = {r.operation.rpartition(".")[2] for r in records if r.operation.startswith(("torch.cuda.", "torch.accelerator."))}
-    kept = []
-    for record in records:
-        prefix, _, name = record.operation.rpartition(".")
-        twin = record.kind == "synchronize" and name in shared and prefix.startswith("torch.")
-        if not twin or prefix in ("torch.cuda", "torch.accelerator"):
-            kept.append(record)
-    return kept
+def _one_backend(info: FunctionInfo, records: list[SiteRecord]) -> list[SiteRecord]:
+    """An `if` that dispatches over backends waits once: of torch.cuda.f and its twins, the first is told."""
+    chosen = {(_branch(info, r), _twin(r)) for r in records if r.operation.startswith(("torch.cuda.", "torch.accelerator."))}
+    return [
+        record
+        for record in records
+        if record.kind != "synchronize"
+        or not record.operation.startswith("torch.")
+        or record.operation.startswith(("torch.cuda.", "torch.accelerator."))
+        or _branch(info, record) is None
+        or (_branch(info, record), _twin(record)) not in chosen
+    ]
+
+
+def _twin(record: SiteRecord) -> str:
+    return record.operation.rpartition(".")[2]
+
+
+def _branch(info: FunctionInfo, record: SiteRecord) -> ast.stmt | None:
+    """The `if` at the top of the function's body that a site is in."""
+    body = info.node.body if isinstance(info.node.body, list) else []
+    for statement in body:
+        if isinstance(statement, ast.If) and statement.lineno <= record.node.lineno <= (statement.end_lineno or 0):
+            return statement
+    return None
 
 
 def _site(record: SiteRecord, filename: str, scope: str, hook: Hook, path: tuple[Step, ...]) -> Site:

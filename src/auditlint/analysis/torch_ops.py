@@ -215,6 +215,8 @@ def store_tensor_item(frame: Frame, owner: Tensor, index: Value, value: Value, n
 
 def membership(frame: Frame, left: Value, right: Value, node: ast.Compare) -> None:
     """`left in right`: a list compares one by one, a tensor reads the verdict; dicts and sets go by identity."""
+    if all(isinstance(item, Const | Scalar) and item.type in ("str", "NoneType") for item in alternatives(settled(left))):
+        return
     for item in alternatives(settled(right)):
         if isinstance(item, Tensor):
             if not item.host:
@@ -439,6 +441,13 @@ def _dtype(name: str, owner: Tensor, given: Arguments) -> str:
     if name in INTEGER:
         return "int"
     return owner.dtype if name in KEEPS_DTYPE else ""
+
+
+def placed(value: Value) -> Value:
+    """A tensor that moves with its module: on the device while hooks run."""
+    return join_all(
+        Tensor(False, item.dtype, item.single) if isinstance(item, Tensor) else item for item in alternatives(settled(value))
+    )
 
 
 def constructed(given: Arguments, tensor: Tensor) -> Value:

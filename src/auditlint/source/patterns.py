@@ -71,8 +71,10 @@ def _compile(expressions: list[str]) -> re.Pattern[str]:
 
 
 class GitIgnore(NamedTuple):
-    """One `.gitignore` file and where it lies: `prefix` is its folder relative to the walked root ("" or ending in "/"),
-    `above` the walked root relative to its folder, for a file above the root.
+    """One `.gitignore` file and where it lies.
+
+    `prefix` is its folder relative to the walked root, `above` the walked root relative to its folder, for a file above
+    the root; both are "" or end in "/".
 
     `names`, `endings` and `rest` are a necessary condition on a path's last part, far cheaper than asking the patterns
     one by one: a walk asks about each folder on the way down, so a pattern that decides matches the last part itself.
