@@ -40,7 +40,7 @@ def resolved(frame: Frame, value: Value) -> Value:
 def handed_over(session: Session, param: Param) -> Value:
     """What callers hand over for a parameter; the parameter itself when none is found."""
     key = (param.info, param.name)
-    if any(isinstance(item, Obj) for item in alternatives(param.declared)):
+    if any(isinstance(item, Obj) for item in alternatives(settled(param.declared))):
         return param
     if key not in session.handed:
         session.handed[key] = param
@@ -81,8 +81,10 @@ def find_callers(session: Session, info: FunctionInfo) -> None:
     if sum(len(rows) for _, rows in places) > MAX_ROWS:
         return
     stack, session.stack = session.stack, []
+    session.tracing.add(name)
     try:
         for module, rows in places:
             roots.start(session, module, rows)
     finally:
         session.stack = stack
+        session.tracing.discard(name)

@@ -38,6 +38,7 @@ from auditlint.analysis.values import (
     Value,
     alternatives,
     const,
+    deferred,
     element,
     forced,
     join,
@@ -45,6 +46,7 @@ from auditlint.analysis.values import (
     settled,
     tup,
 )
+from auditlint.facts.registrars import REGISTRARS
 from auditlint.facts.returns import MODULE_CLASSES
 from auditlint.project.modules import ClassInfo, FunctionInfo
 
@@ -100,10 +102,27 @@ def apply(frame: Frame, node: ast.expr, function: Value, given: Arguments) -> Va
     """Call each thing that `function` may be."""
     if isinstance(node, ast.Call):
         hooks.note_list_keywords(frame, node, given)
+    if frame.lazy and isinstance(function, Lazy) and not function.made and not _wanted(frame, node, given):
+        return deferred(function, lambda value: apply(frame, node, value, given))
     items = alternatives(function)
     if len(items) == 1:
         return _apply_one(frame, node, items[0], given)
     return join_all([_apply_one(frame, node, item, given) for item in items])
+
+
+def _wanted(frame: Frame, node: ast.expr, given: Arguments) -> bool:
+    """Whether a call may register, so that it must be made at once; others wait until somebody needs their result."""
+    function = node.func if isinstance(node, ast.Call) else node
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    session = frame.session
+    return (
+        name in session.tokens
+        or name in session.tracing
+        or name in REGISTRARS
+        or name == "partial"
+        or hooks.names_registrar(given)
+        or any(keyword in ("with_kwargs", "always_call") for keyword, _ in given.keywords)
+    )
 
 
 def _apply_one(frame: Frame, node: ast.expr, function: Value, given: Arguments) -> Value:
@@ -189,8 +208,7 @@ def _call_function(frame: Frame, node: ast.expr, function: Func, given: Argument
             frame.site(waits.kind, waits.operation, node, waits.evidence, waits.definite)
         return summary.value
 
-    wanted = function.info.name in session.tokens or session.registers(function.info) or hooks.names_registrar(given)
-    if frame.lazy and not wanted:
+    if frame.lazy and function.info.name not in session.tokens and not hooks.names_registrar(given):
         return Lazy(make)
     return make()
 
@@ -230,7 +248,7 @@ def _construct(frame: Frame, node: ast.expr, value: ClassVal, given: Arguments) 
     if frame.lazy:
         made = Arguments([obj, *given.args], given.keywords, given.star, given.double_star)
         session.call_log.setdefault(method, []).append(made)
-    if not frame.lazy or cls.name in session.tokens or any(session.registers(owner) for owner in line):
+    if not frame.lazy or cls.name in session.tokens:
         function = Func(method, session.class_envs.get(found[0]))
         bound = bind(session, method, [obj, *given.args], given.keywords, given.star, given.double_star)
         obj.done.add(method)
@@ -337,13 +355,7 @@ def unbound(session: Session, info: FunctionInfo, receiver: Value | None = None)
         return {}
     bound: dict[str, Value] = {}
     for parameter in arguments.posonlyargs + arguments.args + arguments.kwonlyargs:
-        declared = annotations.parameter(session, info, parameter)
-        default = info.defaults.get(parameter.arg)
-        if isinstance(default, ast.Constant) and default.value is None and declared.kind != "unknown":
-            declared = join(declared, NONE)
-        elif default is not None and declared.kind in ("device", "unknown", "scalar", "union"):
-            declared = _default_device(session, info, default, declared)
-        bound[parameter.arg] = Param(info, parameter.arg, declared)
+        bound[parameter.arg] = Param(info, parameter.arg, _declared(session, info, parameter))
     positional = info.positional()
     if receiver is not None and positional and "static" not in info.flags:
         bound[positional[0].arg] = receiver
@@ -353,6 +365,27 @@ def unbound(session: Session, info: FunctionInfo, receiver: Value | None = None)
     if arguments.kwarg is not None:
         bound[arguments.kwarg.arg] = Mapping(Param(info, arguments.kwarg.arg, UNKNOWN))
     return bound
+
+
+def _declared(session: Session, info: FunctionInfo, parameter: ast.arg) -> Value:
+    """What annotation and default say of a parameter, worked out when needed."""
+    default = info.defaults.get(parameter.arg)
+    if parameter.annotation is None and default is None:
+        return UNKNOWN
+    key = (info, parameter.arg)
+    held = session.declared.get(key)
+    if held is None:
+        held = session.declared[key] = Lazy(lambda: _declaration(session, info, parameter, default))
+    return held
+
+
+def _declaration(session: Session, info: FunctionInfo, parameter: ast.arg, default: ast.expr | None) -> Value:
+    declared = annotations.parameter(session, info, parameter)
+    if isinstance(default, ast.Constant) and default.value is None:
+        return declared if declared.kind == "unknown" else join(declared, NONE)
+    if default is not None and declared.kind in ("device", "unknown", "scalar", "union"):
+        return _default_device(session, info, default, declared)
+    return declared
 
 
 def _default_device(session: Session, info: FunctionInfo, default: ast.expr, declared: Value) -> Value:

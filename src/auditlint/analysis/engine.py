@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -52,7 +51,7 @@ def _analyse(project: Project, config: Config) -> Outcome:
     wrappers: Wrappers = {}
     classes: set[str] = set()
     results: dict[str, FileResult] = {}
-    registering, marked = scan(project, config, registering_pattern(config, ()), mark=True)
+    registering, marked = scan(project, config, (), mark=True)
     relevant = registering
     for _ in range(MAX_ROUNDS):
         for filename in relevant:
@@ -60,7 +59,7 @@ def _analyse(project: Project, config: Config) -> Outcome:
         found = _new_names(results.values(), wrappers, classes)
         if not found:
             break
-        relevant, _ = scan(project, config, registering_pattern(config, found), mark=False)
+        relevant, _ = scan(project, config, found, mark=False)
         if len(relevant) > MAX_FILES:
             relevant = []
     sites = [site for name in sorted(results) for site in results[name].sites]
@@ -84,21 +83,32 @@ def _new_names(results: Iterable[FileResult], wrappers: Wrappers, classes: set[s
     return found
 
 
-def scan(project: Project, config: Config, pattern: re.Pattern[bytes], mark: bool) -> tuple[list[str], list[str]]:
-    """(files in which the pattern occurs, files that may hold suppression comments)."""
+def scan(project: Project, config: Config, names: Iterable[str], mark: bool) -> tuple[list[str], list[str]]:
+    """(files that name a registrar or one of `names`, files that may hold suppression comments)."""
     relevant, marked = [], []
-    everything = bool(config.hooks or config.hot_paths.files or config.hot_paths.functions or config.check_forward)
+    everything = mark and bool(
+        config.hooks or config.hot_paths.files or config.hot_paths.functions or config.check_forward
+    )
+    pattern = registering_pattern(config, names)
+    # A plain search for these decides at the speed of memory which files the pattern is worth trying on.
+    words = sorted({b"hook", b"queue_callback", *(name.encode() for name in plain_names(config, names))})
     for filename in project.files:
         try:
             source = project.read(filename)
         except OSError as error:
             project.broken[filename] = Broken(filename, 1, 1, f"cannot be read: {error.strerror or error}")
             continue
-        if pattern.search(source) is not None or (mark and everything):
+        if everything or (any(word in source for word in words) and pattern.search(source) is not None):
             relevant.append(filename)
         if mark and (b"AUD" in source or b"auditlint:" in source):
             marked.append(filename)
     return relevant, marked
+
+
+def plain_names(config: Config, names: Iterable[str]) -> set[str]:
+    """Names to look for that do not contain "hook"."""
+    wanted = {*names, *(name for name, _ in config.registrars), *config.decorators, "ModelHook"}
+    return {name for name in (full.rpartition(".")[2] for full in wanted) if "hook" not in name}
 
 
 def analyse_file(

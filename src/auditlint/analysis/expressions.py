@@ -27,6 +27,7 @@ from auditlint.analysis.values import (
     Env,
     Ext,
     Func,
+    Lazy,
     ListObj,
     Mapping,
     Method,
@@ -44,6 +45,7 @@ from auditlint.analysis.values import (
     Value,
     alternatives,
     const,
+    deferred,
     element,
     holds_device,
     join,
@@ -102,6 +104,10 @@ def name_value(frame: Frame, name: str) -> Value:
         if held is not None:
             return held
         outer = outer.parent
+    if frame.lazy:
+        value = names.deferred_import(frame.session, frame.module, name)
+        if value is not None:
+            return value
     value = names.module_value(frame.session, frame.module, name)
     return names.builtin(name) if value is None else value
 
@@ -117,6 +123,8 @@ def _attribute(frame: Frame, node: ast.Attribute) -> Value:
 
 def attribute(frame: Frame, owner: Value, name: str) -> Value:
     """`owner.name`, for each thing that the owner may be."""
+    if frame.lazy and isinstance(owner, Lazy) and not owner.made:
+        return deferred(owner, lambda value: attribute(frame, value, name))
     items = alternatives(owner)
     if len(items) > 1 and (name in TENSOR_ATTRIBUTES or name in TENSOR_METHODS):
         # Whoever asks for a tensor's attribute has a tensor in hand, not the tuple or dict it might have been.
@@ -252,6 +260,12 @@ def _subscript(frame: Frame, node: ast.Subscript) -> Value:
         held = frame.env.now.get(path)
         if held is not None:
             return held
+    if frame.lazy and isinstance(owner, Lazy) and not owner.made:
+        return deferred(owner, lambda value: _items(frame, value, index, node))
+    return _items(frame, owner, index, node)
+
+
+def _items(frame: Frame, owner: Value, index: Value, node: ast.Subscript) -> Value:
     items = alternatives(settled(owner))
     if len(items) > 1 and _indexes_tensor(index) and any(isinstance(item, Tensor) for item in items):
         items = tuple(item for item in items if isinstance(item, Tensor))
@@ -350,6 +364,8 @@ def store_item(frame: Frame, target: ast.Subscript, value: Value) -> None:
 
 def iterate(frame: Frame, value: Value, node: ast.expr) -> Value:
     """What a loop over `value` binds, iterating instances of project classes included."""
+    if frame.lazy and isinstance(value, Lazy) and not value.made:
+        return deferred(value, lambda made: iterate(frame, made, node))
     parts = []
     for item in alternatives(settled(value)):
         if isinstance(item, Obj):
@@ -362,6 +378,8 @@ def iterate(frame: Frame, value: Value, node: ast.expr) -> Value:
 
 def truth_site(frame: Frame, value: Value, node: ast.expr, operation: str = "") -> None:
     """Record the sync of testing a value, when it is a tensor (or None) and nothing else."""
+    if frame.lazy:
+        return
     items = alternatives(settled(value))
     found = False
     for item in items:
@@ -379,6 +397,8 @@ def _test_word(statement: ast.stmt) -> str:
 
 def _bin_op(frame: Frame, node: ast.BinOp) -> Value:
     left, right = evaluate(frame, node.left), evaluate(frame, node.right)
+    if frame.lazy and left.kind not in SEQUENCE_KINDS and right.kind not in SEQUENCE_KINDS:
+        return UNKNOWN
     if isinstance(node.op, ast.Mod) and all(_is_text(item) for item in alternatives(left)):
         if holds_device(right):
             frame.site("format", "%-formatting", node, "Tensor.__format__")
@@ -417,7 +437,10 @@ def _unary_op(frame: Frame, node: ast.UnaryOp) -> Value:
     if isinstance(node.op, ast.Not):
         known = narrowing.test(frame, node.operand)
         return BOOL if known is None else const(not known)
-    value = settled(evaluate(frame, node.operand))
+    value = evaluate(frame, node.operand)
+    if frame.lazy and isinstance(value, Lazy):
+        return UNKNOWN
+    value = settled(value)
     if isinstance(value, Const) and isinstance(node.op, ast.USub) and isinstance(value.value, int):
         return const(-value.value)
     return join_all([item if isinstance(item, Tensor | Array) else _plain(item) for item in alternatives(value)])
@@ -460,6 +483,10 @@ def _passing(value: Value, outcome: bool) -> Value:
 
 def _compare(frame: Frame, node: ast.Compare) -> Value:
     left = evaluate(frame, node.left)
+    if frame.lazy:
+        for comparator in node.comparators:
+            evaluate(frame, comparator)
+        return UNKNOWN
     results: list[Value] = []
     for position, (operator, comparator) in enumerate(zip(node.ops, node.comparators)):
         right = evaluate(frame, comparator)
@@ -591,7 +618,7 @@ def _joined_str(frame: Frame, node: ast.JoinedStr) -> Value:
             value = evaluate(frame, part.value)
             if part.format_spec is not None:
                 evaluate(frame, part.format_spec)
-            if holds_device(value):
+            if not frame.lazy and holds_device(value):
                 frame.site("format", "f-string", node, "Tensor.__format__")
     if len(node.values) == 1 and isinstance(node.values[0], ast.Constant):
         return const(node.values[0].value)

@@ -35,6 +35,8 @@ class Frame:
 
     def site(self, kind: str, operation: str, node: ast.expr, evidence: str = "", definite: bool = True) -> None:
         """Record that evaluating `node` makes the host wait."""
+        if self.lazy:
+            return
         key = (node, kind)
         held = self.summary.sites.get(key)
         if held is None or (definite and not held.definite):

@@ -16,6 +16,7 @@ from auditlint.analysis.values import (
     Env,
     ExtInstance,
     Func,
+    Lazy,
     ListObj,
     Obj,
     Seq,
@@ -154,6 +155,12 @@ def assign(frame: Frame, target: ast.expr, value: Value) -> None:
 
 def unpack(frame: Frame, targets: list[ast.expr], value: Value) -> None:
     """Bind the parts of `value` to several targets."""
+    if frame.lazy and isinstance(value, Lazy) and not value.made:
+        whole = value
+        for position, target in enumerate(targets):
+            part = Lazy(lambda at=position: _part(whole.force(), at, len(targets)))  # type: ignore[misc]
+            assign(frame, target.value if isinstance(target, ast.Starred) else target, part)
+        return
     columns: list[list[Value]] = [[] for _ in targets]
     starred = next((i for i, target in enumerate(targets) if isinstance(target, ast.Starred)), None)
     for item in alternatives(settled(value)):
@@ -175,6 +182,15 @@ def unpack(frame: Frame, targets: list[ast.expr], value: Value) -> None:
     for target, column in zip(targets, columns):
         bound = join_all(column) if column else UNKNOWN
         assign(frame, target.value if isinstance(target, ast.Starred) else target, bound)
+
+
+def _part(value: Value, position: int, count: int) -> Value:
+    """One of several parts that a value is unpacked into."""
+    parts = [
+        item.items[position] if isinstance(item, Tup) and len(item.items) == count else element(item)
+        for item in alternatives(settled(value))
+    ]
+    return join_all(parts)
 
 
 def store_attribute(frame: Frame, target: ast.Attribute, value: Value) -> None:

@@ -19,6 +19,7 @@ from auditlint.analysis.values import (
     Env,
     Ext,
     Func,
+    Lazy,
     ModuleRef,
     Obj,
     Scalar,
@@ -56,6 +57,20 @@ def module_value(session: Session, module: Module, name: str) -> Value | None:
         value = Ext(OPTIONAL[name])
     session.module_names[key] = value
     return value
+
+
+def deferred_import(session: Session, module: Module, name: str) -> Value | None:
+    """A name that an import of another file of the project binds, looked up when needed; None for other names."""
+    key = (module, name)
+    if key in session.module_names:
+        return None
+    held = session.imports.get(key)
+    if held is None:
+        statements = module.names.get(name)
+        if statements is None or not all(isinstance(statement, ast.ImportFrom) for statement in statements):
+            return None
+        held = session.imports[key] = Lazy(lambda: module_value(session, module, name) or UNKNOWN)
+    return held
 
 
 def _statement_value(session: Session, module: Module, statement: ast.stmt, name: str) -> Value:

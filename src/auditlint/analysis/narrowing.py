@@ -59,6 +59,10 @@ INSTANCES: dict[str, tuple[type, ...]] = {
 
 def test(frame: Frame, node: ast.expr, site_node: ast.expr | None = None) -> bool | None:
     """Evaluate a test: record the sync when it is on a tensor, and say how it comes out where that is known."""
+    if frame.lazy:
+        # Which hooks are registered does not depend on how a test comes out.
+        expressions.evaluate(frame, node)
+        return None
     if isinstance(node, ast.BoolOp):
         return _bool_op(frame, node)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
@@ -133,6 +137,8 @@ def _is_none(value: Value) -> bool | None:
 
 def apply(frame: Frame, node: ast.expr, outcome: bool) -> None:
     """Narrow the variables that a test speaks about, given how it came out."""
+    if frame.lazy:
+        return
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         apply(frame, node.operand, not outcome)
     elif isinstance(node, ast.BoolOp):

@@ -17,6 +17,7 @@ from auditlint.analysis.values import (
     DictObj,
     Env,
     Func,
+    Lazy,
     ListObj,
     Obj,
     Param,
@@ -117,6 +118,10 @@ class Session:
         self.registrations: dict[tuple[object, ...], Registration] = {}
         self.wrappers: dict[tuple[FunctionInfo, str, str], Wrapper] = {}
         self.module_names: dict[tuple[Module, str], Value] = {}
+        self.imports: dict[tuple[Module, str], Lazy] = {}
+        self.declared: dict[tuple[FunctionInfo, str], Lazy] = {}
+        # Names of functions whose callers are being looked for.
+        self.tracing: set[str] = set()
         self.mros: dict[ClassInfo, tuple[ClassInfo, ...]] = {}
         self.outside: dict[ClassInfo, tuple[str, ...]] = {}
         self.heirs: dict[tuple[ClassInfo, str], list[ClassInfo]] = {}

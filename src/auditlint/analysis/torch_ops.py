@@ -414,6 +414,18 @@ def moved(given: Arguments) -> Value:
     return _with_tensor(given.args[0], Tensor(True)) if host and not device else given.args[0]
 
 
+def _kept(frame: Frame, node: ast.expr) -> bool:
+    """`self.x = self.x.to(device)` moves once, not at every call."""
+    statement = frame.statement
+    if not isinstance(statement, ast.Assign) or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    receiver = node.func.value
+    return isinstance(receiver, ast.Attribute) and any(
+        isinstance(target, ast.Attribute) and ast.dump(target.value) == ast.dump(receiver.value) and target.attr == receiver.attr
+        for target in statement.targets
+    )
+
+
 def _moved(owner: Tensor, given: Arguments) -> Value:
     host, device, stays = destination(given)
     dtype = "bool" if _names_bool(given) else owner.dtype

@@ -298,11 +298,22 @@ class Lazy:
         self._make: Callable[[], Value] | None = make
         self._value: Value = UNKNOWN
 
+    @property
+    def made(self) -> bool:
+        return self._make is None
+
     def force(self) -> Value:
         if self._make is not None:
             make, self._make = self._make, None
             self._value = make()
         return self._value
+
+
+def deferred(value: Value, use: Callable[[Value], Value]) -> Value:
+    """What `use` makes of a value, put off until needed where the value itself is."""
+    if isinstance(value, Lazy) and not value.made:
+        return Lazy(lambda: use(value.force()))
+    return use(value)
 
 
 Value: TypeAlias = (
