@@ -6,7 +6,6 @@ import ast
 from functools import lru_cache
 
 from auditlint.analysis import expressions, names
-from auditlint.analysis import interpreter as run
 from auditlint.analysis.session import Session
 from auditlint.analysis.values import (
     ANY_DEVICE,
@@ -23,7 +22,6 @@ from auditlint.analysis.values import (
     Scalar,
     Seq,
     Tensor,
-    Tup,
     Value,
     alternatives,
     join,
@@ -174,6 +172,3 @@ def returned(session: Session, info: FunctionInfo) -> Value:
     """What the return annotation of a function declares."""
     env = session.class_envs.get(info.cls) if info.cls is not None else None
     return value_of(session, info.module, getattr(info.node, "returns", None), env)
-
-
-

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_CALLS = 24
 # A name that is called in more places than this is too common a word to tell callers by.
 MAX_ROWS = 16
+# What one parameter is worth, in functions run.
+MAX_EFFORT = 25
 # Looking for callers ends when the session has run this many functions.
 MAX_RUNS = 1200
 
@@ -44,6 +46,7 @@ def handed_over(session: Session, param: Param) -> Value:
         return param
     if key not in session.handed:
         session.handed[key] = param
+        limit, session.limit = session.limit, min(session.limit, session.runs + MAX_EFFORT)
         find_callers(session, param.info)
         values = []
         for given in session.call_log.get(param.info, ())[:MAX_CALLS]:
@@ -55,9 +58,10 @@ def handed_over(session: Session, param: Param) -> Value:
                 values.append(item)
         if values:
             value = join_all(values)
-            unknown = any(item.kind == "unknown" for item in alternatives(settled(value)))
             declared = settled(param.declared)
+            unknown = any(item.kind == "unknown" for item in alternatives(settled(value)))
             session.handed[key] = param if unknown and declared.kind != "unknown" else value
+        session.limit = limit
     return session.handed[key]
 
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 
 from auditlint.analysis import annotations, expressions, hooks, interpreter, names, outside, torch_ops
 from auditlint.analysis.arguments import Arguments, Keywords
 from auditlint.analysis.frame import Frame
-from auditlint.analysis.session import MAX_CONTEXTS, MAX_DEPTH, MAX_RECURSION, MAX_RUNS, Session, SiteRecord, Summary, memorable
+from auditlint.analysis.session import MAX_CONTEXTS, MAX_DEPTH, MAX_RECURSION, Session, SiteRecord, Summary, memorable
 from auditlint.analysis.values import (
     NONE,
     OUTPUT,
     SCALAR,
-    STR,
     TENSOR,
     UNKNOWN,
     Bound,
     ClassVal,
-    Const,
     DictObj,
     Env,
     Ext,
@@ -31,7 +28,6 @@ from auditlint.analysis.values import (
     Param,
     Partial,
     Result,
-    Scalar,
     Seq,
     SuperVal,
     Tup,
@@ -45,11 +41,11 @@ from auditlint.analysis.values import (
     join_all,
     settled,
     tup,
+    waits,
 )
 from auditlint.facts.registrars import REGISTRARS
 from auditlint.facts.returns import MODULE_CLASSES
 from auditlint.project.modules import ClassInfo, FunctionInfo
-
 
 
 def evaluate_call(frame: Frame, node: ast.Call) -> Value:
@@ -66,7 +62,8 @@ def _arguments(frame: Frame, node: ast.Call) -> Arguments:
     star: Value | None = None
     for part in node.args:
         if isinstance(part, ast.Starred):
-            value = settled(expressions.evaluate(frame, part.value))
+            value = expressions.evaluate(frame, part.value)
+            value = UNKNOWN if frame.lazy and waits(value) else settled(value)
             if isinstance(value, Tup) and star is None:
                 args.extend(value.items)
             else:
@@ -82,6 +79,9 @@ def _arguments(frame: Frame, node: ast.Call) -> Arguments:
         value = expressions.evaluate(frame, keyword.value)
         if keyword.arg is not None:
             keywords.append((keyword.arg, value))
+            continue
+        if frame.lazy and waits(value):
+            double_star = UNKNOWN
             continue
         for item in alternatives(settled(value)):
             if isinstance(item, DictObj):
@@ -102,7 +102,7 @@ def apply(frame: Frame, node: ast.expr, function: Value, given: Arguments) -> Va
     """Call each thing that `function` may be."""
     if isinstance(node, ast.Call):
         hooks.note_list_keywords(frame, node, given)
-    if frame.lazy and isinstance(function, Lazy) and not function.made and not _wanted(frame, node, given):
+    if frame.lazy and waits(function) and not _wanted(frame, node, given):
         return deferred(function, lambda value: apply(frame, node, value, given))
     items = alternatives(function)
     if len(items) == 1:
@@ -397,7 +397,7 @@ def _default_device(session: Session, info: FunctionInfo, default: ast.expr, dec
 
 
 def too_deep(session: Session) -> bool:
-    return len(session.stack) >= MAX_DEPTH or session.runs >= MAX_RUNS
+    return len(session.stack) >= MAX_DEPTH or session.runs >= session.limit
 
 
 def run_function(session: Session, function: Func, bound: dict[str, Value], lazy: bool) -> Summary:
@@ -494,6 +494,8 @@ def decorated(frame: Frame, statement: ast.FunctionDef | ast.AsyncFunctionDef, f
 
 def enter_context(frame: Frame, node: ast.expr, manager: Value) -> Value:
     """What `with manager as name` binds."""
+    if frame.lazy and waits(manager):
+        return deferred(manager, lambda value: enter_context(frame, node, value))
     parts = []
     for item in alternatives(settled(manager)):
         if isinstance(item, Obj):
@@ -508,6 +510,3 @@ def enter_context(frame: Frame, node: ast.expr, manager: Value) -> Value:
         else:
             parts.append(item)
     return join_all(parts)
-
-
-

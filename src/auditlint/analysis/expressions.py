@@ -11,7 +11,6 @@ from auditlint.analysis.session import Session
 from auditlint.analysis.values import (
     ARRAY,
     BOOL,
-    CPU,
     MODULE,
     NEVER,
     SCALAR,
@@ -51,8 +50,9 @@ from auditlint.analysis.values import (
     join,
     join_all,
     settled,
-    tup,
     truth,
+    tup,
+    waits,
 )
 from auditlint.facts.returns import NAMED_FIELDS, TENSOR_ATTRIBUTES, TENSOR_METHODS
 
@@ -123,7 +123,7 @@ def _attribute(frame: Frame, node: ast.Attribute) -> Value:
 
 def attribute(frame: Frame, owner: Value, name: str) -> Value:
     """`owner.name`, for each thing that the owner may be."""
-    if frame.lazy and isinstance(owner, Lazy) and not owner.made:
+    if frame.lazy and waits(owner):
         return deferred(owner, lambda value: attribute(frame, value, name))
     items = alternatives(owner)
     if len(items) > 1 and (name in TENSOR_ATTRIBUTES or name in TENSOR_METHODS):
@@ -230,9 +230,9 @@ def _object_attribute(frame: Frame, owner: Obj, name: str) -> Value:
         if stored is None or (is_method and "property" in (cls.method(name) or frame.info).flags):
             value = names.class_member(session, cls, statements, owner)
             if is_method and not owner.exact and calls.is_abstract(cls, name):
-                heirs = list(names.overrides(session, owner.cls, name))
-                if heirs:
-                    value = join_all(heirs)
+                if frame.lazy:
+                    return Lazy(lambda: _overridden(frame, owner, name, value))
+                return _overridden(frame, owner, name, value)
             return calls.property_value(frame, value)
         return join(stored, names.class_member(session, cls, statements, owner))
     if stored is not None:
@@ -245,11 +245,17 @@ def _object_attribute(frame: Frame, owner: Obj, name: str) -> Value:
         value = torch_ops.module_attribute(MODULE, name)
         if value.kind != "unknown" and not (isinstance(value, Method) and name not in torch_ops.MODULE_METHODS):
             return Method(owner, name) if isinstance(value, Method) else value
-    elif not owner.exact:
-        heirs = list(names.overrides(session, owner.cls, name))
-        if heirs:
-            return calls.property_value(frame, join_all(heirs))
+    elif not owner.exact and names.meant_for_heirs(session, owner.cls):
+        if frame.lazy:
+            return Lazy(lambda: _overridden(frame, owner, name, Method(owner, name)))
+        return _overridden(frame, owner, name, Method(owner, name))
     return Method(owner, name)
+
+
+def _overridden(frame: Frame, owner: Obj, name: str, value: Value) -> Value:
+    """What the subclasses of an object's class define under a name that the class leaves to them."""
+    heirs = list(names.overrides(frame.session, owner.cls, name))
+    return calls.property_value(frame, join_all(heirs) if heirs else value)
 
 
 def _subscript(frame: Frame, node: ast.Subscript) -> Value:
@@ -260,7 +266,7 @@ def _subscript(frame: Frame, node: ast.Subscript) -> Value:
         held = frame.env.now.get(path)
         if held is not None:
             return held
-    if frame.lazy and isinstance(owner, Lazy) and not owner.made:
+    if frame.lazy and waits(owner):
         return deferred(owner, lambda value: _items(frame, value, index, node))
     return _items(frame, owner, index, node)
 
@@ -353,6 +359,8 @@ def store_item(frame: Frame, target: ast.Subscript, value: Value) -> None:
     path = _item_path(target)
     if path:
         frame.env.put_path(path, value)
+    if frame.lazy and waits(owner):
+        return
     for item in alternatives(settled(owner)):
         if isinstance(item, DictObj):
             item.put(index, value)
@@ -364,7 +372,7 @@ def store_item(frame: Frame, target: ast.Subscript, value: Value) -> None:
 
 def iterate(frame: Frame, value: Value, node: ast.expr) -> Value:
     """What a loop over `value` binds, iterating instances of project classes included."""
-    if frame.lazy and isinstance(value, Lazy) and not value.made:
+    if frame.lazy and waits(value):
         return deferred(value, lambda made: iterate(frame, made, node))
     parts = []
     for item in alternatives(settled(value)):
@@ -477,6 +485,8 @@ def _bool_op(frame: Frame, node: ast.BoolOp) -> Value:
 
 def _passing(value: Value, outcome: bool) -> Value:
     """The alternatives for which a test comes out as `outcome`."""
+    if waits(value):
+        return value
     kept = [item for item in alternatives(value) if truth(item) in (None, outcome)]
     return join_all(kept) if kept else value
 
@@ -687,4 +697,3 @@ EXPRESSIONS: dict[type[ast.expr], Callable[..., Value]] = {
     ast.Yield: _yield,
     ast.YieldFrom: _yield_from,
 }
-

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from auditlint.analysis.session import Wrapper
-from auditlint.analysis.values import Const, DictObj, Func, ListObj, Seq, Tup, Value, alternatives, forced, join_all
+from auditlint.analysis.values import Const, Func, ListObj, Seq, Tup, Value, alternatives, forced, join_all
 from auditlint.diagnostics import Step
 from auditlint.facts.registrars import DYNAMIC, LIST_KEYWORDS, REGISTRARS
 
@@ -51,7 +51,19 @@ def note_registrar(frame: Frame, node: ast.expr, name: str, given: Arguments) ->
 
 
 NOT_REGISTRARS = frozenset(
-    ["register_state_dict_pre_hook", "register_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_load_state_dict_post_hook", "register_save_state_pre_hook", "register_module_parameter_registration_hook", "register_module_buffer_registration_hook", "register_module_module_registration_hook", "register_save_state_pre_hook", "register_load_state_pre_hook", "register_save_state_hook"]
+    [
+        "register_state_dict_pre_hook",
+        "register_state_dict_post_hook",
+        "register_load_state_dict_pre_hook",
+        "register_load_state_dict_post_hook",
+        "register_save_state_pre_hook",
+        "register_module_parameter_registration_hook",
+        "register_module_buffer_registration_hook",
+        "register_module_module_registration_hook",
+        "register_save_state_pre_hook",
+        "register_load_state_pre_hook",
+        "register_save_state_hook",
+    ]
 )
 
 
@@ -171,6 +183,3 @@ def wrapper_takes(wrapper: Wrapper) -> tuple[int, str, str]:
         positional = positional[1:]
     position = positional.index(wrapper.parameter) if wrapper.parameter in positional else -1
     return position, wrapper.parameter, wrapper.kind
-
-
-

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from auditlint.analysis import annotations, calls, expressions, names, narrowing
 from auditlint.analysis.frame import Frame
-from auditlint.analysis.session import Session, SiteRecord, Summary, merged_env
+from auditlint.analysis.session import merged_env
 from auditlint.analysis.values import (
     NONE,
     UNKNOWN,
     ClassVal,
-    Env,
     ExtInstance,
     Func,
     Lazy,
@@ -29,12 +28,12 @@ from auditlint.analysis.values import (
     join_all,
     settled,
     tup,
+    waits,
 )
-from auditlint.diagnostics import Step
 from auditlint.project.modules import FunctionInfo, bound_names
 
 if TYPE_CHECKING:
-    from auditlint.project.modules import Module
+    pass
 
 TRIVIAL = (ast.Pass, ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom)
 
@@ -114,6 +113,9 @@ def _ann_assign(frame: Frame, statement: ast.AnnAssign) -> bool:
 def _aug_assign(frame: Frame, statement: ast.AugAssign) -> bool:
     target = statement.target
     held = expressions.evaluate(frame, target)
+    if frame.lazy and waits(held):
+        expressions.evaluate(frame, statement.value)
+        return False
     if any(item.kind == "listobj" for item in alternatives(held)):
         added = element(expressions.evaluate(frame, statement.value))
         for item in alternatives(held):
@@ -199,6 +201,8 @@ def store_attribute(frame: Frame, target: ast.Attribute, value: Value) -> None:
     if path:
         frame.env.forget(path)
         frame.env.put_path(path, value)
+    if frame.lazy and waits(owner):
+        return
     for item in alternatives(owner):
         if isinstance(item, Obj):
             item.put(target.attr, value)

@@ -77,7 +77,9 @@ def _statement_value(session: Session, module: Module, statement: ast.stmt, name
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return imported(session, module, statement, name)
     frame = module_frame(session, module)
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or isinstance(statement, ast.Assign | ast.AnnAssign):
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or isinstance(
+        statement, ast.Assign | ast.AnnAssign
+    ):
         run.execute_block(frame, [statement])
     value = frame.env.now.get(name, UNKNOWN)
     # A flag or number at module level is a setting: its literal is not what it is during the run.
@@ -265,11 +267,23 @@ def instance_attribute(session: Session, obj: Obj, name: str) -> Value | None:
 
 def changeable(value: Value | None) -> Value | None:
     """A flag or counter in an attribute or at module level: its literal is not what it is during the run."""
-    if value is None or not any(isinstance(item, Const) and item.type in ("bool", "int") for item in alternatives(value)):
+    if value is None or not any(
+        isinstance(item, Const) and item.type in ("bool", "int") for item in alternatives(value)
+    ):
         return value
     return join_all(
         Scalar(item.type) if isinstance(item, Const) and item.type in ("bool", "int") else item
         for item in alternatives(value)
+    )
+
+
+def meant_for_heirs(session: Session, cls: ClassInfo) -> bool:
+    """Whether a class expects subclasses to fill it in."""
+    if any(word in cls.name for word in ("Mixin", "Base", "Abstract")):
+        return True
+    bases = outside_bases(session, cls)
+    return any(base.rpartition(".")[2] in ("ABC", "Protocol") for base in bases) or any(
+        "abstract" in method.flags for method in cls.methods()
     )
 
 

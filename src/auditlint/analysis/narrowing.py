@@ -14,7 +14,6 @@ from auditlint.analysis.values import (
     Const,
     Device,
     DictObj,
-    Func,
     ListObj,
     Mapping,
     ModelOutput,
@@ -281,7 +280,9 @@ def bind_pattern(frame: Frame, pattern: ast.pattern, subject: Value) -> None:
         if pattern.pattern is not None:
             bind_pattern(frame, pattern.pattern, subject)
         if pattern.name:
-            interpreter.assign(frame, ast.Name(id=pattern.name, ctx=ast.Store()), _matched(frame, pattern.pattern, subject))
+            interpreter.assign(
+                frame, ast.Name(id=pattern.name, ctx=ast.Store()), _matched(frame, pattern.pattern, subject)
+            )
     elif isinstance(pattern, ast.MatchSequence):
         for part in pattern.patterns:
             bind_pattern(frame, part, element(subject))
@@ -317,6 +318,3 @@ def _matched(frame: Frame, pattern: ast.pattern | None, subject: Value) -> Value
 
         return annotations.value_of(frame.session, frame.module, pattern.cls, frame.env)
     return subject
-
-
-

@@ -25,6 +25,7 @@ from auditlint.analysis.values import (
     DictObj,
     Ext,
     ExtInstance,
+    Lazy,
     ListObj,
     Mapping,
     Method,
@@ -55,6 +56,11 @@ if TYPE_CHECKING:
     from auditlint.analysis.calls import Arguments
     from auditlint.analysis.interpreter import Frame
 
+# What changes or wraps its arguments is called at once even where only registrations are looked for.
+AT_ONCE = frozenset(
+    "functools.partial functools.partialmethod weakref.ref builtins.setattr builtins.list builtins.dict builtins.tuple "
+    "builtins.set builtins.getattr builtins.zip builtins.enumerate builtins.map".split()
+)
 # Libraries whose functions give tensors when they are given tensors.
 TENSOR_LIBRARIES = (
     "torch.",
@@ -71,6 +77,12 @@ TELLING = {"item": "item", "cpu": "cpu"}
 
 def call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
     """Call an object outside the project by its dotted path."""
+    if frame.lazy and path not in AT_ONCE:
+        return Lazy(lambda: _call(frame, node, path, given))
+    return _call(frame, node, path, given)
+
+
+def _call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
     if path.startswith("builtins."):
         name = path[9:]
         special = BUILTINS.get(name)
@@ -92,7 +104,9 @@ def call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
     if top in ("math", "cmath", "time", "os", "random", "json", "pickle"):
         return SCALAR
     if path == "typing.cast" and len(given.args) == 2:
-        said = annotations.value_of(frame.session, frame.module, node.args[0]) if isinstance(node, ast.Call) else UNKNOWN
+        said = (
+            annotations.value_of(frame.session, frame.module, node.args[0]) if isinstance(node, ast.Call) else UNKNOWN
+        )
         return given.args[1] if said.kind == "unknown" else said
     if path in ("copy.copy", "copy.deepcopy", "contextlib.nullcontext"):
         return given.args[0] if given.args else UNKNOWN
@@ -354,6 +368,8 @@ def _collection(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Va
 
 def host_call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> None:
     """Record the sync of a callable outside torch that reads the tensors it is given."""
+    if frame.lazy:
+        return
     fact = HOST_CALLS.get(path)
     if fact is None and path not in HOST_HARMLESS:
         fact = HOST_MODULES.get(path.partition(".")[0]) if "." in path else None
@@ -466,6 +482,16 @@ def _device(given: Arguments) -> Value:
 def method_call(frame: Frame, node: ast.expr, method: Method, given: Arguments) -> Value:
     """Call a method of a value that is no instance of a project class (or has no such method there)."""
     owners = alternatives(settled(method.receiver))
+    if frame.lazy and not any(owner.kind in CONTAINERS for owner in owners):
+        return Lazy(lambda: _methods(frame, node, method, owners, given))
+    return _methods(frame, node, method, owners, given)
+
+
+# Values whose methods change what they hold.
+CONTAINERS = {"listobj", "dictobj", "obj", "classval", "nnmodule"}
+
+
+def _methods(frame: Frame, node: ast.expr, method: Method, owners: tuple[Value, ...], given: Arguments) -> Value:
     if len(owners) > 1 and method.name in MOVES and not all(isinstance(item, Tensor) and item.host for item in owners):
         # A tensor that may be here or there: which way it is moved is not known.
         owners = tuple(Tensor(False, item.dtype) if isinstance(item, Tensor) else item for item in owners)
@@ -669,5 +695,3 @@ def _keys(owner: Value) -> Value:
     ):
         return STR
     return STR if isinstance(owner, ModelOutput) else UNKNOWN
-
-

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from auditlint.analysis import annotations, calls, expressions
-from auditlint.analysis.hooks import ANY_KIND
 from auditlint.analysis.frame import Frame
+from auditlint.analysis.hooks import ANY_KIND
 from auditlint.analysis.session import Registration, Session, SiteRecord, Summary
 from auditlint.analysis.sites import Site
 from auditlint.analysis.values import (
@@ -87,7 +87,9 @@ def _walk(start: Summary, hook: Hook, scope: str) -> Iterable[Site]:
 
 def _one_backend(info: FunctionInfo, records: list[SiteRecord]) -> list[SiteRecord]:
     """An `if` that dispatches over backends waits once: of torch.cuda.f and its twins, the first is told."""
-    chosen = {(_branch(info, r), _twin(r)) for r in records if r.operation.startswith(("torch.cuda.", "torch.accelerator."))}
+    chosen = {
+        (_branch(info, r), _twin(r)) for r in records if r.operation.startswith(("torch.cuda.", "torch.accelerator."))
+    }
     return [
         record
         for record in records

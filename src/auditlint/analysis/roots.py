@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from auditlint.analysis import calls, names
 from auditlint.analysis.hooks import ANY_KIND
 from auditlint.analysis.session import Session, Wrapper
-from auditlint.analysis.values import Bound, Env, Func, Obj, Value
+from auditlint.analysis.values import Bound, Func, Obj, Value
 from auditlint.diagnostics import Step
 from auditlint.facts.registrars import HOOK_CLASSES
 from auditlint.project.modules import DEFINITIONS, ClassInfo, FunctionInfo, Module
@@ -186,6 +186,3 @@ def _blocks(statement: ast.stmt, row: int) -> list[ast.stmt]:
         if _holding(case.body, row) is not None:
             return list(case.body)
     return []
-
-
-

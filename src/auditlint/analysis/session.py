@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
+from auditlint.analysis.arguments import Arguments
 from auditlint.analysis.values import (
     NEVER,
     UNKNOWN,
@@ -28,7 +29,6 @@ from auditlint.analysis.values import (
     Value,
     join,
 )
-from auditlint.analysis.arguments import Arguments
 from auditlint.config import Config
 from auditlint.diagnostics import Step
 from auditlint.facts.registrars import DYNAMIC
@@ -95,7 +95,14 @@ class Summary:
 class Session:
     """State shared by all runs; the interpreter's rooms are functions over it."""
 
-    def __init__(self, project: Project, config: Config, wrappers: Wrappers, classes: Iterable[str] = (), relevant: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        project: Project,
+        config: Config,
+        wrappers: Wrappers,
+        classes: Iterable[str] = (),
+        relevant: Sequence[str] = (),
+    ) -> None:
         self.project = project
         self.config = config
         # Functions and classes of the project that turned out to be registrars, by the last part of their name.
@@ -115,6 +122,8 @@ class Session:
         self.stack: list[FunctionInfo] = []
         self.contexts: dict[tuple[FunctionInfo, bool], list[Summary]] = {}
         self.runs = 0
+        # No function is run past this count; callers lower it for as long as their question is worth.
+        self.limit = MAX_RUNS
         self.registrations: dict[tuple[object, ...], Registration] = {}
         self.wrappers: dict[tuple[FunctionInfo, str, str], Wrapper] = {}
         self.module_names: dict[tuple[Module, str], Value] = {}

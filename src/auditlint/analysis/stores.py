@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 
 from auditlint.analysis import calls, expressions
-from auditlint.analysis import interpreter as run
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.session import Session, Summary
-from auditlint.analysis.values import Env, Func, Obj, Param, Value
+from auditlint.analysis.values import Env, Obj, Value
 from auditlint.project.modules import FunctionInfo
 
 
@@ -54,6 +53,3 @@ def constructor_arguments(
     if obj.args is None or method.name != "__init__" or method.cls is not obj.cls:
         return None
     return [obj, *obj.args], list(obj.keywords), None, None
-
-
-

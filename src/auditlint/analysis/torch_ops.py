@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 from auditlint.analysis.values import (
     ARRAY,
-    BOOL,
     MODULE,
     NONE,
-    OUTPUT,
     SCALAR,
     STR,
     TENSOR,
@@ -19,7 +17,6 @@ from auditlint.analysis.values import (
     Array,
     Const,
     Device,
-    DictObj,
     ExtInstance,
     ListObj,
     Mapping,
@@ -41,7 +38,7 @@ from auditlint.analysis.values import (
     tup,
 )
 from auditlint.facts.returns import MODULE_ATTRIBUTES, MODULE_METHODS, NAMED_FIELDS, TENSOR_ATTRIBUTES, TENSOR_METHODS
-from auditlint.facts.syncs import SYNCS, Sync
+from auditlint.facts.syncs import SYNCS
 
 if TYPE_CHECKING:
     from auditlint.analysis.calls import Arguments
@@ -215,7 +212,9 @@ def store_tensor_item(frame: Frame, owner: Tensor, index: Value, value: Value, n
 
 def membership(frame: Frame, left: Value, right: Value, node: ast.Compare) -> None:
     """`left in right`: a list compares one by one, a tensor reads the verdict; dicts and sets go by identity."""
-    if all(isinstance(item, Const | Scalar) and item.type in ("str", "NoneType") for item in alternatives(settled(left))):
+    if all(
+        isinstance(item, Const | Scalar) and item.type in ("str", "NoneType") for item in alternatives(settled(left))
+    ):
         return
     for item in alternatives(settled(right)):
         if isinstance(item, Tensor):
@@ -404,7 +403,11 @@ def tensor_method(frame: Frame, node: ast.expr, owner: Tensor, name: str, given:
 
 def result(name: str, tensor: Tensor, given: Arguments) -> Tensor:
     """The tensor that an operation makes of `tensor`: its dtype, and whether it has no dimensions left."""
-    single = name in WHOLE and len(given.args) == 1 and not any(key in ("dim", "axis", "keepdim") for key, _ in given.keywords)
+    single = (
+        name in WHOLE
+        and len(given.args) == 1
+        and not any(key in ("dim", "axis", "keepdim") for key, _ in given.keywords)
+    )
     return Tensor(tensor.host, _dtype(name, tensor, given), single)
 
 
@@ -417,11 +420,17 @@ def moved(given: Arguments) -> Value:
 def _kept(frame: Frame, node: ast.expr) -> bool:
     """`self.x = self.x.to(device)` moves once, not at every call."""
     statement = frame.statement
-    if not isinstance(statement, ast.Assign) or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+    if (
+        not isinstance(statement, ast.Assign)
+        or not isinstance(node, ast.Call)
+        or not isinstance(node.func, ast.Attribute)
+    ):
         return False
     receiver = node.func.value
     return isinstance(receiver, ast.Attribute) and any(
-        isinstance(target, ast.Attribute) and ast.dump(target.value) == ast.dump(receiver.value) and target.attr == receiver.attr
+        isinstance(target, ast.Attribute)
+        and ast.dump(target.value) == ast.dump(receiver.value)
+        and target.attr == receiver.attr
         for target in statement.targets
     )
 
@@ -458,7 +467,8 @@ def _dtype(name: str, owner: Tensor, given: Arguments) -> str:
 def placed(value: Value) -> Value:
     """A tensor that moves with its module: on the device while hooks run."""
     return join_all(
-        Tensor(False, item.dtype, item.single) if isinstance(item, Tensor) else item for item in alternatives(settled(value))
+        Tensor(False, item.dtype, item.single) if isinstance(item, Tensor) else item
+        for item in alternatives(settled(value))
     )
 
 
@@ -476,6 +486,3 @@ def _constructed(given: Arguments, tensor: Tensor) -> Value:
         if found:
             return join_all([Tensor(where is True, dtype, tensor.single) for where in found])
     return Tensor(tensor.host, dtype, tensor.single)
-
-
-

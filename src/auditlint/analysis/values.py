@@ -309,6 +309,11 @@ class Lazy:
         return self._value
 
 
+def waits(value: Value) -> bool:
+    """Whether it is the result of a call that nobody has needed yet."""
+    return isinstance(value, Lazy) and not value.made
+
+
 def deferred(value: Value, use: Callable[[Value], Value]) -> Value:
     """What `use` makes of a value, put off until needed where the value itself is."""
     if isinstance(value, Lazy) and not value.made:
