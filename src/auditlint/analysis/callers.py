@@ -78,10 +78,12 @@ def find_callers(session: Session, info: FunctionInfo) -> None:
     pattern = re.compile(rb"\b" + re.escape(name.encode()) + rb"\s*\(")
     places = []
     for filename in dict.fromkeys([info.module.filename, *session.relevant]):
-        module = session.project.module(filename)
-        if module is not None and pattern.search(module.source) is not None:
-            rows = [row for row in matching_rows(pattern, module.source) if row != info.row]
-            places.append((module, rows))
+        source = session.project.source(filename)
+        if pattern.search(source) is not None:
+            rows = [row for row in matching_rows(pattern, source) if row != info.row or filename != info.module.filename]
+            module = session.project.module(filename)
+            if module is not None:
+                places.append((module, rows))
     if sum(len(rows) for _, rows in places) > MAX_ROWS:
         return
     stack, session.stack = session.stack, []

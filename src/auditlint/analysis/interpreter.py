@@ -77,18 +77,36 @@ def declare(frame: Frame, statement: ast.stmt) -> None:
             frame.env.put(name, names.imported(frame.session, frame.module, statement, name))
 
 
+# Methods that change what a container holds.
+MUTATORS = {"append", "extend", "insert", "add", "update", "setdefault", "appendleft", "register_buffer", "register_parameter"}
+
+
+def idle(frame: Frame, node: ast.expr) -> bool:
+    """Whether a generic run can pass an expression over: it names no registrar, and nobody is looking for callers."""
+    return frame.lazy and not frame.session.tracing and not frame.session.named(frame.module, node)
+
+
 def _expr(frame: Frame, statement: ast.Expr) -> bool:
     value = statement.value
-    expressions.evaluate(frame, value)
-    if isinstance(value, ast.Call):
+    if frame.lazy and isinstance(value, ast.Constant):
+        return False
+    if isinstance(value, ast.Call) and idle(frame, value):
         function = value.func
-        name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-        return (
-            name in ("exit", "_exit", "abort")
-            and isinstance(function, ast.Attribute)
-            and (isinstance(function.value, ast.Name) and function.value.id in ("sys", "os"))
-        )
-    return False
+        if not (isinstance(function, ast.Attribute) and function.attr in MUTATORS) and getattr(function, "id", "") != "setattr":
+            return _exits(value)
+    expressions.evaluate(frame, value)
+    return isinstance(value, ast.Call) and _exits(value)
+
+
+def _exits(call: ast.Call) -> bool:
+    """`sys.exit()` and its like."""
+    function = call.func
+    return (
+        isinstance(function, ast.Attribute)
+        and function.attr in ("exit", "_exit", "abort")
+        and isinstance(function.value, ast.Name)
+        and function.value.id in ("sys", "os")
+    )
 
 
 def _assign(frame: Frame, statement: ast.Assign) -> bool:
@@ -160,7 +178,7 @@ def unpack(frame: Frame, targets: list[ast.expr], value: Value) -> None:
     if frame.lazy and isinstance(value, Lazy) and not value.made:
         whole = value
         for position, target in enumerate(targets):
-            part = Lazy(lambda at=position: _part(whole.force(), at, len(targets)))  # type: ignore[misc]
+            part = Lazy(lambda at=position: _part(whole, at, len(targets)))  # type: ignore[misc]
             assign(frame, target.value if isinstance(target, ast.Starred) else target, part)
         return
     columns: list[list[Value]] = [[] for _ in targets]

@@ -23,6 +23,7 @@ from auditlint.analysis.values import (
     ModuleRef,
     Obj,
     Scalar,
+    Union,
     Value,
     alternatives,
     join_all,
@@ -267,14 +268,12 @@ def instance_attribute(session: Session, obj: Obj, name: str) -> Value | None:
 
 def changeable(value: Value | None) -> Value | None:
     """A flag or counter in an attribute or at module level: its literal is not what it is during the run."""
-    if value is None or not any(
-        isinstance(item, Const) and item.type in ("bool", "int") for item in alternatives(value)
-    ):
+    if value is None:
+        return None
+    items = value.items if isinstance(value, Union) else (value,)
+    if not any(isinstance(item, Const) and item.type in ("bool", "int") for item in items):
         return value
-    return join_all(
-        Scalar(item.type) if isinstance(item, Const) and item.type in ("bool", "int") else item
-        for item in alternatives(value)
-    )
+    return join_all(Scalar(item.type) if isinstance(item, Const) and item.type in ("bool", "int") else item for item in items)
 
 
 def meant_for_heirs(session: Session, cls: ClassInfo) -> bool:

@@ -60,7 +60,8 @@ def test(frame: Frame, node: ast.expr, site_node: ast.expr | None = None) -> boo
     """Evaluate a test: record the sync when it is on a tensor, and say how it comes out where that is known."""
     if frame.lazy:
         # Which hooks are registered does not depend on how a test comes out.
-        expressions.evaluate(frame, node)
+        if not interpreter.idle(frame, node):
+            expressions.evaluate(frame, node)
         return None
     if isinstance(node, ast.BoolOp):
         return _bool_op(frame, node)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -155,11 +156,19 @@ class Session:
             rows = self._rows[module] = matching_rows(self.pattern, module.source)
         return rows
 
+    def named(self, module: Module, node: ast.expr) -> bool:
+        """Whether the rows of an expression name a registrar."""
+        rows = self.rows(module)
+        at = bisect_left(rows, node.lineno)
+        return at < len(rows) and rows[at] <= (node.end_lineno or node.lineno)
+
     def registers(self, info: FunctionInfo | ClassInfo) -> bool:
         """Whether the text of a function or class names a registrar."""
         node = info.node
         first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", None) or 10**9
-        return any(first <= row <= last for row in self.rows(info.module))
+        rows = self.rows(info.module)
+        at = bisect_left(rows, first)
+        return at < len(rows) and rows[at] <= last
 
     def register(self, kind: str, value: Value, registrar: str, step: Step) -> None:
         """Record that each callable that `value` may be is a hook; a parameter makes its function a registrar."""

@@ -311,14 +311,14 @@ class Lazy:
 
 def waits(value: Value) -> bool:
     """Whether it is the result of a call that nobody has needed yet."""
+    if isinstance(value, Union):
+        return any(isinstance(item, Lazy) and not item.made for item in value.items)
     return isinstance(value, Lazy) and not value.made
 
 
 def deferred(value: Value, use: Callable[[Value], Value]) -> Value:
     """What `use` makes of a value, put off until needed where the value itself is."""
-    if isinstance(value, Lazy) and not value.made:
-        return Lazy(lambda: use(value.force()))
-    return use(value)
+    return Lazy(lambda: use(forced(value))) if waits(value) else use(value)
 
 
 Value: TypeAlias = (

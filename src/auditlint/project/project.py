@@ -36,6 +36,7 @@ class Project:
         self.files = sorted({*files, *self.overlays})
         self.broken: dict[str, Broken] = {}
         self.known = frozenset(self.files)
+        self._sources: dict[str, bytes] = {}
         self._modules: dict[str, Module | None] = {}
         self._found: dict[tuple[str, str], str | None] = {}
         self._import_roots: list[str] | None = None
@@ -48,6 +49,16 @@ class Project:
             return held
         with open(os.path.join(self.root, filename), "rb", buffering=0) as file:
             return file.read()
+
+    def source(self, filename: str) -> bytes:
+        """The bytes of a file that is asked for again and again; empty when it cannot be read."""
+        held = self._sources.get(filename)
+        if held is None:
+            try:
+                held = self._sources[filename] = self.read(filename)
+            except OSError:
+                held = self._sources[filename] = b""
+        return held
 
     def module(self, filename: str, source: bytes | None = None) -> Module | None:
         """The parsed module of a file; None when it is broken (see `broken`)."""
