@@ -23,7 +23,7 @@ MAX_CALLS = 24
 # A name that is called in more places than this is too common a word to tell callers by.
 MAX_ROWS = 16
 # What one parameter is worth, in functions run.
-MAX_EFFORT = 25
+MAX_EFFORT = 6
 # Looking for callers ends when the session has run this many functions.
 MAX_RUNS = 1200
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from auditlint.analysis import hooks, reach, roots
-from auditlint.analysis.session import Session, Wrappers, matching_rows, registering_pattern
+from auditlint.analysis.session import Session, Wrappers, registering_pattern
 from auditlint.analysis.sites import Site
 from auditlint.config import Config
 from auditlint.project.project import Broken, Project
+
+if TYPE_CHECKING:
+    from auditlint.analysis.workers import Crew
 
 # Abstract interpretation recurses a few Python frames for each level of nesting in the code it reads.
 RECURSION_LIMIT = 6000
 # A wrapper whose name stands in more files than this is too common a word to search for.
 MAX_FILES = 300
 MAX_ROUNDS = 6
+# Sources kept in memory between the searches of one process.
+MAX_KEPT = 64 << 20
 
 
 class Outcome(NamedTuple):
@@ -27,124 +33,178 @@ class Outcome(NamedTuple):
     marked: list[str]
 
 
-class FileResult(NamedTuple):
-    """What the hooks registered in one file reach, and which functions of the project turned out to be registrars."""
+class Scan(NamedTuple):
+    """What a search through files found: those that name a registrar (with their size), and those with suppressions."""
 
-    sites: list[Site]
+    relevant: list[tuple[str, int]]
+    marked: list[str]
+
+
+class Found(NamedTuple):
+    """Functions and hook classes of the project that turned out to be registrars."""
+
     wrappers: list[tuple[str, tuple[int, str, str]]]
     classes: list[str]
+
+
+class Share:
+    """The part of a project that one process analyses. Each file's hooks are a session of their own."""
+
+    def __init__(self, project: Project, config: Config, files: Sequence[str]) -> None:
+        self.project = project
+        self.config = config
+        self.files = files
+        self.sessions: dict[str, Session] = {}
+        self._kept: dict[str, bytes] = {}
+
+    def scan(self) -> Scan:
+        """Read every file once; search for registrars and for suppression comments."""
+        relevant: list[tuple[str, int]] = []
+        marked: list[str] = []
+        pattern = registering_pattern(self.config, ())
+        # A plain search for these decides, at the speed of memory, which files the pattern is worth trying on.
+        words = sorted({b"hook", b"queue_callback", *(name.encode() for name in plain_names(self.config))})
+        everything = reads_everything(self.config)
+        kept = 0
+        for filename in self.files:
+            try:
+                source = self.project.read(filename)
+            except OSError as error:
+                reason = f"cannot be read: {error.strerror or error}"
+                self.project.broken[filename] = Broken(filename, 1, 1, reason)
+                continue
+            if everything or (any(word in source for word in words) and pattern.search(source) is not None):
+                relevant.append((filename, len(source)))
+            if b"AUD" in source or b"auditlint:" in source:
+                marked.append(filename)
+            if kept < MAX_KEPT:
+                kept += len(source)
+                self._kept[filename] = source
+        return Scan(relevant, marked)
+
+    def search(self, names: Sequence[str]) -> list[tuple[str, int]]:
+        """Files in which one of these names occurs, with their sizes."""
+        words = [name.encode() for name in names]
+        found = []
+        for filename in self.files:
+            source = self._kept.get(filename)
+            if source is None:
+                source = self.project.source(filename)
+            if any(word in source for word in words):
+                found.append((filename, len(source)))
+        return found
+
+    def start(self, files: Sequence[str], relevant: Sequence[str], wrappers: Wrappers, classes: Sequence[str]) -> Found:
+        """Run what names a registrar in these files; hooks themselves wait until all wrappers are known.
+
+        `relevant` are the files of the project in which callers are looked for.
+        """
+        for filename in files:
+            module = self.project.module(filename)
+            if module is None:
+                continue
+            session = self.sessions[filename] = Session(self.project, self.config, dict(wrappers), classes, relevant)
+            roots.start(session, module, session.rows(module))
+            roots.configured(session, module)
+            roots.run_pending(session)
+        return self._found(files)
+
+    def finish(self) -> list[Site]:
+        """Run the hooks of every file and list what they reach."""
+        sites: list[Site] = []
+        for filename in sorted(self.sessions):
+            session = self.sessions.pop(filename)
+            module = self.project.module(filename)
+            assert module is not None
+            done = 0
+            while done < len(session.registrations):
+                registration = list(session.registrations.values())[done]
+                done += 1
+                sites.extend(reach.sites_of(session, module, registration))
+                roots.run_pending(session)
+        return unique(sites)
+
+    def broken(self) -> list[Broken]:
+        return list(self.project.broken.values())
+
+    def _found(self, files: Sequence[str]) -> Found:
+        sessions = [self.sessions[filename] for filename in files if filename in self.sessions]
+        takes = [
+            (wrapper.name, hooks.wrapper_takes(wrapper))
+            for session in sessions
+            for wrapper in session.wrappers.values()
+            if not wrapper.name.startswith(("<", "__")) and wrapper.function.parent is None
+        ]
+        return Found(takes, sorted({name for session in sessions for name in session.hook_classes}))
 
 
 def analyse(
     root: str, files: Sequence[str], config: Config, overlays: Mapping[str, bytes] | None = None, jobs: int = 0
 ) -> Outcome:
-    """Every site that a hook of the project reaches. Never raises for what the files contain."""
-    previous = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(previous, RECURSION_LIMIT))
+    """Every site that a hook of the project reaches. Never raises for what the files contain.
+
+    `jobs` is the number of processes, 0 for as many as there are processors and work for.
+    """
+    from auditlint.analysis.workers import Crew
+
+    limit, collecting = sys.getrecursionlimit(), gc.isenabled()
+    sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
+    gc.disable()
     try:
-        return _analyse(Project(root, files, overlays), config)
+        with Crew(Project(root, files, overlays), config, jobs) as crew:
+            return _analyse(crew)
     finally:
-        sys.setrecursionlimit(previous)
+        sys.setrecursionlimit(limit)
+        if collecting:
+            gc.enable()
 
 
-def _analyse(project: Project, config: Config) -> Outcome:
+def _analyse(crew: Crew) -> Outcome:
     wrappers: Wrappers = {}
     classes: set[str] = set()
-    results: dict[str, FileResult] = {}
-    registering, marked = scan(project, config, (), mark=True)
-    relevant = registering
+    scans = crew.scan()
+    relevant = sorted(file for scan in scans for file in scan.relevant)
+    names = [name for name, _ in relevant]
     for _ in range(MAX_ROUNDS):
-        for filename in relevant:
-            results[filename] = analyse_file(project, config, filename, wrappers, classes, registering)
-        found = _new_names(results.values(), wrappers, classes)
-        if not found:
+        new = _new_names(crew.start(relevant, names, wrappers, sorted(classes)), wrappers, classes)
+        if not new:
             break
-        relevant, _ = scan(project, config, found, mark=False)
+        relevant = sorted(file for found in crew.search(sorted(new)) for file in found)
         if len(relevant) > MAX_FILES:
-            relevant = []
-    sites = [site for name in sorted(results) for site in results[name].sites]
-    return Outcome(unique(sites), [project.broken[name] for name in sorted(project.broken)], marked)
+            break
+    sites = [site for found in crew.finish() for site in found]
+    broken = {item.filename: item for items in crew.broken() for item in items}
+    marked = sorted(name for scan in scans for name in scan.marked)
+    return Outcome(unique(sites), [broken[name] for name in sorted(broken)], marked)
 
 
-def _new_names(results: Iterable[FileResult], wrappers: Wrappers, classes: set[str]) -> set[str]:
+def _new_names(results: Iterable[Found], wrappers: Wrappers, classes: set[str]) -> set[str]:
     """Merge the wrappers of all files into `wrappers`; the names that are new."""
-    found: set[str] = set()
+    new: set[str] = set()
     for result in results:
         for name, takes in result.wrappers:
             held = wrappers.get(name, ())
             if takes not in held:
                 if not held:
-                    found.add(name)
+                    new.add(name)
                 wrappers[name] = tuple(sorted({*held, takes}))
         for name in result.classes:
             if name not in classes:
                 classes.add(name)
-                found.add(name)
-    return found
+                new.add(name)
+    return new
 
 
-def scan(project: Project, config: Config, names: Iterable[str], mark: bool) -> tuple[list[str], list[str]]:
-    """(files that name a registrar or one of `names`, files that may hold suppression comments)."""
-    relevant, marked = [], []
-    everything = mark and bool(
-        config.hooks or config.hot_paths.files or config.hot_paths.functions or config.check_forward
-    )
-    pattern = registering_pattern(config, names)
-    # A plain search for these decides at the speed of memory which files the pattern is worth trying on.
-    words = sorted({b"hook", b"queue_callback", *(name.encode() for name in plain_names(config, names))})
-    for filename in project.files:
-        try:
-            source = project.read(filename)
-        except OSError as error:
-            project.broken[filename] = Broken(filename, 1, 1, f"cannot be read: {error.strerror or error}")
-            continue
-        if everything or (any(word in source for word in words) and pattern.search(source) is not None):
-            relevant.append(filename)
-        if mark and (b"AUD" in source or b"auditlint:" in source):
-            marked.append(filename)
-    return relevant, marked
+def reads_everything(config: Config) -> bool:
+    """Whether the configuration names scopes that any file may hold."""
+    hot = config.hot_paths
+    return bool(config.hooks or hot.files or hot.functions or config.check_forward)
 
 
-def plain_names(config: Config, names: Iterable[str]) -> set[str]:
-    """Names to look for that do not contain "hook"."""
-    wanted = {*names, *(name for name, _ in config.registrars), *config.decorators, "ModelHook"}
+def plain_names(config: Config) -> set[str]:
+    """Registrars and decorators to look for that do not contain "hook"."""
+    wanted = {*(name for name, _ in config.registrars), *config.decorators, "ModelHook"}
     return {name for name in (full.rpartition(".")[2] for full in wanted) if "hook" not in name}
-
-
-def analyse_file(
-    project: Project,
-    config: Config,
-    filename: str,
-    wrappers: Wrappers,
-    classes: Iterable[str],
-    relevant: Sequence[str] = (),
-) -> FileResult:
-    """Run the hooks that one file registers, in a session of their own."""
-    module = project.module(filename)
-    if module is None:
-        return FileResult([], [], [])
-    session = Session(project, config, wrappers, classes, relevant)
-    rows = matching_rows(session.pattern, module.source)
-    roots.start(session, module, rows)
-    roots.configured(session, module)
-    roots.run_pending(session)
-    sites: list[Site] = []
-    done = 0
-    while done < len(session.registrations):
-        registration = list(session.registrations.values())[done]
-        done += 1
-        sites.extend(reach.sites_of(session, module, registration))
-        roots.run_pending(session)
-    takes = [
-        (wrapper.name, hooks.wrapper_takes(wrapper))
-        for wrapper in session.wrappers.values()
-        if searchable(wrapper.name) and wrapper.function.parent is None
-    ]
-    return FileResult(unique(sites), takes, sorted(session.hook_classes))
-
-
-def searchable(name: str) -> bool:
-    return not name.startswith(("<", "__"))
 
 
 def unique(sites: Iterable[Site]) -> list[Site]:
