@@ -305,7 +305,8 @@ class Lazy:
     def force(self) -> Value:
         if self._make is not None:
             make, self._make = self._make, None
-            self._value = make()
+            # Whoever asks meanwhile (a value that is made of itself) is told that nothing is known.
+            self._value = forced(make())
         return self._value
 
 
@@ -416,7 +417,7 @@ def settled(value: Value) -> Value:
 def forced(value: Value) -> Value:
     """The value with lazy calls made; unbound parameters stay what they are."""
     if isinstance(value, Lazy):
-        return forced(value.force())
+        return value.force()
     if isinstance(value, Union) and any(isinstance(item, Lazy) for item in value.items):
         return join_all(forced(item) for item in value.items)
     return value
