@@ -102,23 +102,36 @@ def apply(frame: Frame, node: ast.expr, function: Value, given: Arguments) -> Va
     """Call each thing that `function` may be."""
     if isinstance(node, ast.Call):
         hooks.note_list_keywords(frame, node, given)
-    if frame.lazy and waits(function) and not _wanted(frame, node, given):
-        return deferred(function, lambda value: apply(frame, node, value, given))
+    if frame.lazy and waits(function):
+        name = _called(node)
+        if name in REGISTRARS and name not in OWN_REGISTRARS:
+            hooks.note_registrar(frame, node, name, given)
+            return UNKNOWN
+        if not _wanted(frame, name, given):
+            return deferred(function, lambda value: apply(frame, node, value, given))
     items = alternatives(function)
     if len(items) == 1:
         return _apply_one(frame, node, items[0], given)
     return join_all([_apply_one(frame, node, item, given) for item in items])
 
 
-def _wanted(frame: Frame, node: ast.expr, given: Arguments) -> bool:
-    """Whether a call may register, so that it must be made at once; others wait until somebody needs their result."""
+# Registrars whose names other libraries use for registries of their own: there the receiver decides.
+OWN_REGISTRARS = {"register_hook", "register_prehook", "add_hook"}
+
+
+def _called(node: ast.expr) -> str:
+    """The last part of the name of what is called."""
     function = node.func if isinstance(node, ast.Call) else node
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _wanted(frame: Frame, name: str, given: Arguments) -> bool:
+    """Whether a call may register, so that it must be made at once; others wait until somebody needs their result."""
     session = frame.session
     return (
         name in session.tokens
         or name in session.tracing
-        or name in REGISTRARS
+        or name in OWN_REGISTRARS
         or name == "partial"
         or hooks.names_registrar(given)
         or any(keyword in ("with_kwargs", "always_call") for keyword, _ in given.keywords)

@@ -223,6 +223,8 @@ def _object_attribute(frame: Frame, owner: Obj, name: str) -> Value:
     session = frame.session
     line = names.mro(session, owner.cls)
     found = names.lookup(session, line, name)
+    if frame.lazy and found is None and any(name in cls.stores for cls in line):
+        return Lazy(lambda: calls.property_value(frame, names.instance_attribute(session, owner, name) or UNKNOWN))
     stored = names.instance_attribute(session, owner, name)
     if found is not None:
         cls, statements = found
