@@ -115,6 +115,8 @@ def apply(frame: Frame, node: ast.expr, function: Value, given: Arguments) -> Va
     return join_all([_apply_one(frame, node, item, given) for item in items])
 
 
+# What may turn out to be, or to hold, a hook.
+WORTH_KEEPING = {"func", "bound", "partial", "obj", "param", "tup", "listobj", "dictobj", "lazy", "union"}
 # Registrars whose names other libraries use for registries of their own: there the receiver decides.
 OWN_REGISTRARS = {"register_hook", "register_prehook", "add_hook"}
 
@@ -133,6 +135,7 @@ def _wanted(frame: Frame, name: str, given: Arguments) -> bool:
         or name in session.tracing
         or name in OWN_REGISTRARS
         or name == "partial"
+        or (name in interpreter.MUTATORS and any(value.kind in WORTH_KEEPING for value in given.all()))
         or hooks.names_registrar(given)
         or any(keyword in ("with_kwargs", "always_call") for keyword, _ in given.keywords)
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from auditlint.analysis import hooks, reach, roots
@@ -21,8 +22,8 @@ RECURSION_LIMIT = 6000
 # A wrapper whose name stands in more files than this is too common a word to search for.
 MAX_FILES = 300
 MAX_ROUNDS = 6
-# Sources kept in memory between the searches of one process.
-MAX_KEPT = 64 << 20
+# A code of ours, as a suppression comment names it.
+CODE = re.compile(rb"AUD\d")
 
 
 class Outcome(NamedTuple):
@@ -55,44 +56,49 @@ class Share:
         self.config = config
         self.files = files
         self.sessions: dict[str, Session] = {}
-        self._kept: dict[str, bytes] = {}
+        self.hooked: list[str] = []
 
     def scan(self) -> Scan:
         """Read every file once; search for registrars and for suppression comments."""
         relevant: list[tuple[str, int]] = []
         marked: list[str] = []
         pattern = registering_pattern(self.config, ())
-        # A plain search for these decides, at the speed of memory, which files the pattern is worth trying on.
-        words = sorted({b"hook", b"queue_callback", *(name.encode() for name in plain_names(self.config))})
+        # Plain searches at the speed of memory decide which files the patterns are worth trying on.
+        words = sorted({b"hook", *(name.encode() for name in plain_names(self.config))})
         everything = reads_everything(self.config)
-        kept = 0
-        for filename in self.files:
-            try:
-                source = self.project.read(filename)
-            except OSError as error:
-                reason = f"cannot be read: {error.strerror or error}"
-                self.project.broken[filename] = Broken(filename, 1, 1, reason)
-                continue
-            if everything or (any(word in source for word in words) and pattern.search(source) is not None):
-                relevant.append((filename, len(source)))
-            if b"AUD" in source or b"auditlint:" in source:
+        for filename, source, size in self._sources(self.files):
+            if everything or any([source.find(word, 0, size) >= 0 for word in words]):
+                self.hooked.append(filename)
+                if everything or pattern.search(source, 0, size) is not None:
+                    relevant.append((filename, size))
+            if source.find(b"auditlint:", 0, size) >= 0 or CODE.search(source, 0, size) is not None:
                 marked.append(filename)
-            if kept < MAX_KEPT:
-                kept += len(source)
-                self._kept[filename] = source
         return Scan(relevant, marked)
 
     def search(self, names: Sequence[str]) -> list[tuple[str, int]]:
         """Files in which one of these names occurs, with their sizes."""
-        words = [name.encode() for name in names]
-        found = []
-        for filename in self.files:
-            source = self._kept.get(filename)
-            if source is None:
-                source = self.project.source(filename)
-            if any(word in source for word in words):
-                found.append((filename, len(source)))
-        return found
+        found: dict[str, int] = {}
+        # A name with "hook" in it occurs only where "hook" does.
+        hooked = [name.encode() for name in names if "hook" in name]
+        others = [name.encode() for name in names if "hook" not in name]
+        for files, words in ((self.hooked, hooked), (self.files, others)):
+            if words:
+                for filename, source, size in self._sources(files):
+                    if any([source.find(word, 0, size) >= 0 for word in words]):
+                        found[filename] = size
+        return sorted(found.items())
+
+    def _sources(self, files: Sequence[str]) -> Iterator[tuple[str, bytearray, int]]:
+        """Each file with its contents in a buffer that the next one overwrites, and their size."""
+        buffer = bytearray(1 << 20)
+        for filename in files:
+            try:
+                size = self.project.read_into(filename, buffer)
+            except OSError as error:
+                reason = f"cannot be read: {error.strerror or error}"
+                self.project.broken.setdefault(filename, Broken(filename, 1, 1, reason))
+                continue
+            yield filename, buffer, size
 
     def start(self, files: Sequence[str], relevant: Sequence[str], wrappers: Wrappers, classes: Sequence[str]) -> Found:
         """Run what names a registrar in these files; hooks themselves wait until all wrappers are known.
@@ -203,7 +209,7 @@ def reads_everything(config: Config) -> bool:
 
 def plain_names(config: Config) -> set[str]:
     """Registrars and decorators to look for that do not contain "hook"."""
-    wanted = {*(name for name, _ in config.registrars), *config.decorators, "ModelHook"}
+    wanted = {*(name for name, _ in config.registrars), *config.decorators}
     return {name for name in (full.rpartition(".")[2] for full in wanted) if "hook" not in name}
 
 

@@ -125,6 +125,9 @@ def attribute(frame: Frame, owner: Value, name: str) -> Value:
     """`owner.name`, for each thing that the owner may be."""
     if frame.lazy and waits(owner):
         return deferred(owner, lambda value: attribute(frame, value, name))
+    if frame.lazy and isinstance(owner, Obj):
+        # Looking it up would read every base class; most attributes of a generic run are never needed.
+        return Lazy(lambda: _attribute_of(frame, owner, name))
     items = alternatives(owner)
     if len(items) > 1 and (name in TENSOR_ATTRIBUTES or name in TENSOR_METHODS):
         # Whoever asks for a tensor's attribute has a tensor in hand, not the tuple or dict it might have been.

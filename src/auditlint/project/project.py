@@ -50,6 +50,26 @@ class Project:
         with open(os.path.join(self.root, filename), "rb", buffering=0) as file:
             return file.read()
 
+    def read_into(self, filename: str, buffer: bytearray) -> int:
+        """Read a file into a buffer, which grows as needed; the number of bytes. Raises OSError."""
+        held = self.overlays.get(filename)
+        if held is not None:
+            buffer[: len(held)] = held
+            return len(held)
+        descriptor = os.open(f"{self.root}/{filename}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            view, size = memoryview(buffer), 0
+            while count := os.readv(descriptor, [view[size:]]) if hasattr(os, "readv") else 0:
+                size += count
+                if size == len(buffer):
+                    view.release()
+                    buffer.extend(bytes(len(buffer)))
+                    view = memoryview(buffer)
+            view.release()
+            return size
+        finally:
+            os.close(descriptor)
+
     def source(self, filename: str) -> bytes:
         """The bytes of a file that is asked for again and again; empty when it cannot be read."""
         held = self._sources.get(filename)
