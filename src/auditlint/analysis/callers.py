@@ -75,22 +75,27 @@ def find_callers(session: Session, info: FunctionInfo) -> None:
     name = info.cls.name if info.cls is not None and info.name in ("__init__", "__new__") else info.name
     if name.startswith("__"):
         return
-    pattern = re.compile(rb"\b" + re.escape(name.encode()) + rb"\s*\(")
+    word = name.encode()
+    pattern = re.compile(rb"\b" + re.escape(word) + rb"\s*\(")
     places = []
     for filename in dict.fromkeys([info.module.filename, *session.relevant]):
         source = session.project.source(filename)
-        if pattern.search(source) is not None:
-            rows = [row for row in matching_rows(pattern, source) if row != info.row or filename != info.module.filename]
-            module = session.project.module(filename)
+        if word in source:
+            own = info.row if filename == info.module.filename else 0
+            rows = [row for row in matching_rows(pattern, source) if row != own]
+            module = session.project.module(filename) if rows else None
             if module is not None:
                 places.append((module, rows))
     if sum(len(rows) for _, rows in places) > MAX_ROWS:
         return
     stack, session.stack = session.stack, []
     session.tracing.add(name)
+    outer = session.traced_rows
+    session.traced_rows = dict(places)
     try:
         for module, rows in places:
             roots.start(session, module, rows)
     finally:
         session.stack = stack
         session.tracing.discard(name)
+        session.traced_rows = outer

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from auditlint.analysis import hooks, reach, roots
-from auditlint.analysis.session import Session, Wrappers, registering_pattern
+from auditlint.analysis.session import Session, Wrappers, plain_names, registering_pattern
 from auditlint.analysis.sites import Site
 from auditlint.config import Config
 from auditlint.project.project import Broken, Project
@@ -205,12 +205,6 @@ def reads_everything(config: Config) -> bool:
     """Whether the configuration names scopes that any file may hold."""
     hot = config.hot_paths
     return bool(config.hooks or hot.files or hot.functions or config.check_forward)
-
-
-def plain_names(config: Config) -> set[str]:
-    """Registrars and decorators to look for that do not contain "hook"."""
-    wanted = {*(name for name, _ in config.registrars), *config.decorators}
-    return {name for name in (full.rpartition(".")[2] for full in wanted) if "hook" not in name}
 
 
 def unique(sites: Iterable[Site]) -> list[Site]:

@@ -83,7 +83,7 @@ MUTATORS = {"append", "extend", "insert", "add", "update", "setdefault", "append
 
 def idle(frame: Frame, node: ast.expr) -> bool:
     """Whether a generic run can pass an expression over: it names no registrar, and nobody is looking for callers."""
-    return frame.lazy and not frame.session.tracing and not frame.session.named(frame.module, node)
+    return frame.lazy and not frame.session.named(frame.module, node)
 
 
 def _expr(frame: Frame, statement: ast.Expr) -> bool:

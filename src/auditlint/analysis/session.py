@@ -110,6 +110,8 @@ class Session:
         self.known_wrappers = wrappers
         self.tokens = frozenset(wrappers)
         self.pattern = registering_pattern(config, {*self.tokens, *classes})
+        # One of these words is in every file that the pattern matches.
+        self.words = [b"hook", *(name.encode() for name in plain_names(config, {*self.tokens, *classes}))]
         # Names of classes of the project that inherit from a hook class.
         self.hook_classes: set[str] = set()
         # Calls of each function met in generic runs, functions whose callers were looked for, and what they hand over.
@@ -132,6 +134,7 @@ class Session:
         self.declared: dict[tuple[FunctionInfo, str], Lazy] = {}
         # Names of functions whose callers are being looked for.
         self.tracing: set[str] = set()
+        self.traced_rows: dict[Module, list[int]] = {}
         self.mros: dict[ClassInfo, tuple[ClassInfo, ...]] = {}
         self.outside: dict[ClassInfo, tuple[str, ...]] = {}
         self.heirs: dict[tuple[ClassInfo, str], list[ClassInfo]] = {}
@@ -153,22 +156,20 @@ class Session:
         """Rows of a module that name a registrar or a wrapper of one."""
         rows = self._rows.get(module)
         if rows is None:
-            rows = self._rows[module] = matching_rows(self.pattern, module.source)
+            named = any([word in module.source for word in self.words])
+            rows = self._rows[module] = matching_rows(self.pattern, module.source) if named else []
         return rows
 
     def named(self, module: Module, node: ast.expr) -> bool:
         """Whether the rows of an expression name a registrar."""
-        rows = self.rows(module)
-        at = bisect_left(rows, node.lineno)
-        return at < len(rows) and rows[at] <= (node.end_lineno or node.lineno)
+        first, last = node.lineno, node.end_lineno or node.lineno
+        return _within(self.rows(module), first, last) or _within(self.traced_rows.get(module, ()), first, last)
 
     def registers(self, info: FunctionInfo | ClassInfo) -> bool:
         """Whether the text of a function or class names a registrar."""
         node = info.node
         first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", None) or 10**9
-        rows = self.rows(info.module)
-        at = bisect_left(rows, first)
-        return at < len(rows) and rows[at] <= last
+        return _within(self.rows(info.module), first, last)
 
     def register(self, kind: str, value: Value, registrar: str, step: Step) -> None:
         """Record that each callable that `value` may be is a hook; a parameter makes its function a registrar."""
@@ -225,6 +226,12 @@ def flat_callables(value: Value, depth: int = 0) -> list[Value]:
     return found
 
 
+def plain_names(config: Config, names: Iterable[str] = ()) -> list[str]:
+    """Registrars, decorators and wrappers to look for that do not contain "hook"."""
+    wanted = {*names, *(name for name, _ in config.registrars), *config.decorators}
+    return sorted({name for name in (full.rpartition(".")[2] for full in wanted) if "hook" not in name})
+
+
 def registering_pattern(config: Config, tokens: Iterable[str]) -> re.Pattern[bytes]:
     """Finds every name that may make a callable a hook."""
     from auditlint.facts.registrars import HOOK_CLASSES, LIST_KEYWORDS, REGISTRARS
@@ -239,6 +246,11 @@ def registering_pattern(config: Config, tokens: Iterable[str]) -> re.Pattern[byt
         + "|".join(sorted(map(re.escape, {*names, "with_kwargs"}))).encode()
         + rb")\b|register_\{|\bdef \w+_hooks\("
     )
+
+
+def _within(rows: Sequence[int], first: int, last: int) -> bool:
+    at = bisect_left(rows, first)
+    return at < len(rows) and rows[at] <= last
 
 
 def matching_rows(pattern: re.Pattern[bytes], source: bytes) -> list[int]:
