@@ -101,7 +101,7 @@ class Tools:
     def measure(self, commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Runs]:
         """The runs of each command, interleaved, after one round that is not counted."""
         for command in commands.values():
-            _run(command, self.environment)
+            _try(command, self.environment)
         runs: dict[str, list[Run]] = {name: [] for name in commands}
         for number in range(rounds):
             order = list(commands)[:: -1 if number % 2 else 1]
@@ -121,7 +121,8 @@ def _report(tree: Path, tools: Tools, args: argparse.Namespace) -> Iterator[str]
     yield ""
     yield from _whole_tree(tree, tools, args.runs)
     yield from _start(tools, args.runs)
-    yield from _torchfix(tree / args.package, tools, args.slow_runs)
+    package = tree if tree.name == args.package else tree / args.package
+    yield from _torchfix(package, tools, args.slow_runs)
     if args.with_flake8:
         yield from _flake8(tree, tools, args.slow_runs)
 
@@ -184,22 +185,31 @@ def _megabytes(size: int) -> str:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
-    """Run a command, its output thrown away. Raises Unusable when it fails; findings are no failure."""
-    with tempfile.TemporaryFile() as errors:
-        started = time.perf_counter()
+    """Run a command, its output thrown away. Raises Unusable when it cannot be started or fails."""
+    started = time.perf_counter()
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    except OSError as error:
+        raise Unusable(f"{shlex.join(command)}: {error.strerror}") from None
+    memory = _wait(process)
+    seconds = time.perf_counter() - started
+    if process.returncode not in (0, 1):
+        raise Unusable(f"{shlex.join(command)} ended with status {process.returncode}")
+    return Run(seconds, memory)
+
+
+def _try(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run a command once. Raises Unusable when it fails: status 1 means findings, but only where some are printed."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         try:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=environment)
+            status = subprocess.run(command, stdout=output, stderr=errors, env=environment).returncode
         except OSError as error:
             raise Unusable(f"{shlex.join(command)}: {error.strerror}") from None
-        memory = _wait(process)
-        seconds = time.perf_counter() - started
+        if status == 0 or (status == 1 and output.tell()):
+            return
         errors.seek(0)
         said = errors.read().decode("utf-8", "replace").strip()
-    if process.returncode not in (0, 1):
-        raise Unusable(f"{shlex.join(command)} ended with status {process.returncode}\n{said[-2000:]}")
-    if process.returncode == 1 and "Traceback (most recent call last)" in said:
-        raise Unusable(f"{shlex.join(command)} crashed\n{said[-2000:]}")
-    return Run(seconds, memory)
+    raise Unusable(f"{shlex.join(command)} ended with status {status}\n{said[-2000:]}")
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
@@ -224,14 +234,17 @@ def _command(given: str | None, name: str) -> list[str]:
 def _version(command: Sequence[str]) -> str:
     if not command:
         return ""
-    done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    try:
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    except OSError as error:
+        raise Unusable(f"{shlex.join(command)}: {error.strerror}") from None
     words = (done.stdout or done.stderr).split()
     # Some tools give their name and their version, others the version alone.
     return " ".join(words[:2]) if words and words[0].isalpha() else f"{Path(command[0]).name} {''.join(words[:1])}"
 
 
 def _tree(given: str | None, download: bool, scratch: Path) -> Path:
-    """The folder to measure on. Raises Unusable when there is none."""
+    """The folder to measure on, fetched first where asked for. Raises Unusable when there is none."""
     if not download:
         if given is None:
             raise Unusable("name a folder of unpacked wheels, or ask for --download")

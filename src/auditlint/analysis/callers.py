@@ -6,11 +6,10 @@ The callers are looked for by name in the function's own file and in the files t
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from auditlint.analysis import calls, roots
-from auditlint.analysis.session import matching_rows
+from auditlint.analysis.naming import call_rows
 from auditlint.analysis.values import UNKNOWN, Obj, Param, Union, Value, alternatives, forced, join_all, settled
 from auditlint.project.modules import FunctionInfo
 
@@ -76,13 +75,12 @@ def find_callers(session: Session, info: FunctionInfo) -> None:
     if name.startswith("__"):
         return
     word = name.encode()
-    pattern = re.compile(rb"\b" + re.escape(word) + rb"\s*\(")
     places = []
     for filename in dict.fromkeys([info.module.filename, *session.relevant]):
         source = session.project.source(filename)
         if word in source:
             own = info.row if filename == info.module.filename else 0
-            rows = [row for row in matching_rows(pattern, source) if row != own]
+            rows = [row for row in call_rows(source, word) if row != own]
             module = session.project.module(filename) if rows else None
             if module is not None:
                 places.append((module, rows))

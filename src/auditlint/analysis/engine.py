@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from auditlint.analysis import hooks, reach, roots
-from auditlint.analysis.session import Session, Wrappers, plain_names, registering_pattern
+from auditlint.analysis.naming import Naming
+from auditlint.analysis.session import Session, Wrappers
 from auditlint.analysis.sites import Site
 from auditlint.config import Config
 from auditlint.project.project import Broken, Project
@@ -62,14 +63,12 @@ class Share:
         """Read every file once; search for registrars and for suppression comments."""
         relevant: list[tuple[str, int]] = []
         marked: list[str] = []
-        pattern = registering_pattern(self.config, ())
-        # Plain searches at the speed of memory decide which files the patterns are worth trying on.
-        words = sorted({b"hook", *(name.encode() for name in plain_names(self.config))})
+        naming = Naming(self.config)
         everything = reads_everything(self.config)
         for filename, source, size in self._sources(self.files):
-            if everything or any([source.find(word, 0, size) >= 0 for word in words]):
+            if everything or naming.may_occur(source, size):
                 self.hooked.append(filename)
-                if everything or pattern.search(source, 0, size) is not None:
+                if everything or naming.occurs(source, size):
                     relevant.append((filename, size))
             if source.find(b"auditlint:", 0, size) >= 0 or CODE.search(source, 0, size) is not None:
                 marked.append(filename)

@@ -6,12 +6,12 @@ A session covers the hooks that one file registers, so its result does not depen
 from __future__ import annotations
 
 import ast
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from auditlint.analysis.arguments import Arguments
+from auditlint.analysis.naming import Naming
 from auditlint.analysis.values import (
     NEVER,
     UNKNOWN,
@@ -32,7 +32,6 @@ from auditlint.analysis.values import (
 )
 from auditlint.config import Config
 from auditlint.diagnostics import Step
-from auditlint.facts.registrars import DYNAMIC
 from auditlint.project.modules import ClassInfo, FunctionInfo, Module
 from auditlint.project.project import Broken, Project
 
@@ -109,9 +108,7 @@ class Session:
         # Functions and classes of the project that turned out to be registrars, by the last part of their name.
         self.known_wrappers = wrappers
         self.tokens = frozenset(wrappers)
-        self.pattern = registering_pattern(config, {*self.tokens, *classes})
-        # One of these words is in every file that the pattern matches.
-        self.words = [b"hook", *(name.encode() for name in plain_names(config, {*self.tokens, *classes}))]
+        self.naming = Naming(config, {*self.tokens, *classes})
         # Names of classes of the project that inherit from a hook class.
         self.hook_classes: set[str] = set()
         # Calls of each function met in generic runs, functions whose callers were looked for, and what they hand over.
@@ -156,8 +153,7 @@ class Session:
         """Rows of a module that name a registrar or a wrapper of one."""
         rows = self._rows.get(module)
         if rows is None:
-            named = any([word in module.source for word in self.words])
-            rows = self._rows[module] = matching_rows(self.pattern, module.source) if named else []
+            rows = self._rows[module] = self.naming.rows(module.source)
         return rows
 
     def named(self, module: Module, node: ast.expr) -> bool:
@@ -226,43 +222,9 @@ def flat_callables(value: Value, depth: int = 0) -> list[Value]:
     return found
 
 
-def plain_names(config: Config, names: Iterable[str] = ()) -> list[str]:
-    """Registrars, decorators and wrappers to look for that do not contain "hook"."""
-    wanted = {*names, *(name for name, _ in config.registrars), *config.decorators}
-    return sorted({name for name in (full.rpartition(".")[2] for full in wanted) if "hook" not in name})
-
-
-def registering_pattern(config: Config, tokens: Iterable[str]) -> re.Pattern[bytes]:
-    """Finds every name that may make a callable a hook."""
-    from auditlint.facts.registrars import HOOK_CLASSES, LIST_KEYWORDS, REGISTRARS
-
-    names = {*REGISTRARS, *LIST_KEYWORDS, *HOOK_CLASSES, *tokens, *(name for name, _ in config.registrars)}
-    names.update(name.rpartition(".")[2] for name in config.decorators)
-    names = {name for name in names if not re.fullmatch(DYNAMIC, name)}
-    return re.compile(
-        rb"\b(?:"
-        + DYNAMIC.encode()
-        + b"|"
-        + "|".join(sorted(map(re.escape, {*names, "with_kwargs"}))).encode()
-        + rb")\b|register_\{|\bdef \w+_hooks\("
-    )
-
-
 def _within(rows: Sequence[int], first: int, last: int) -> bool:
     at = bisect_left(rows, first)
     return at < len(rows) and rows[at] <= last
-
-
-def matching_rows(pattern: re.Pattern[bytes], source: bytes) -> list[int]:
-    """Rows (1-based, ascending) on which the pattern is found."""
-    rows: list[int] = []
-    row, last = 1, 0
-    for match in pattern.finditer(source):
-        row += source.count(b"\n", last, match.start())
-        last = match.start()
-        if not rows or rows[-1] != row:
-            rows.append(row)
-    return rows
 
 
 def memorable(value: Value) -> Value:
