@@ -224,7 +224,9 @@ def _call_function(frame: Frame, node: ast.expr, function: Func, given: Argument
             frame.site(waits.kind, waits.operation, node, waits.evidence, waits.definite)
         return summary.value
 
-    if frame.lazy and function.info.name not in session.tokens and not hooks.names_registrar(given):
+    if session.is_wrapper(function.info):
+        hooks.note_wrapper(frame, node, function.info, given)
+    elif frame.lazy and not hooks.names_registrar(given):
         return Lazy(make)
     return make()
 
@@ -246,7 +248,6 @@ def _construct(frame: Frame, node: ast.expr, value: ClassVal, given: Arguments) 
     if any(base.rpartition(".")[2] in ("Enum", "IntEnum", "StrEnum", "Flag") for base in bases):
         return SCALAR
     hooks.note_registrar_class(frame, node, bases, given)
-    hooks.note_wrapper_class(frame, node, cls.name, given)
     key = (cls, tuple(given.args), tuple(given.keywords), given.star, given.double_star)
     held = session.objects.get(key)
     if held is not None:
@@ -261,6 +262,9 @@ def _construct(frame: Frame, node: ast.expr, value: ClassVal, given: Arguments) 
     method = found[0].method("__init__")
     if method is None:
         return obj
+    if session.is_wrapper(method):
+        made = Arguments([obj, *given.args], given.keywords, given.star, given.double_star)
+        hooks.note_wrapper(frame, node, method, made)
     if frame.lazy:
         made = Arguments([obj, *given.args], given.keywords, given.star, given.double_star)
         session.call_log.setdefault(method, []).append(made)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditlint.analysis import hooks, reach, roots
 from auditlint.analysis.naming import Naming
-from auditlint.analysis.session import Session, Wrappers
+from auditlint.analysis.session import Session, Takes, Wrappers
 from auditlint.analysis.sites import Site
 from auditlint.config import Config
 from auditlint.project.project import Broken, Project
@@ -45,7 +45,7 @@ class Scan(NamedTuple):
 class Found(NamedTuple):
     """Functions and hook classes of the project that turned out to be registrars."""
 
-    wrappers: list[tuple[str, tuple[int, str, str]]]
+    wrappers: list[tuple[str, Takes]]
     classes: list[str]
 
 

@@ -364,7 +364,7 @@ def store_item(frame: Frame, target: ast.Subscript, value: Value) -> None:
     path = _item_path(target)
     if path:
         frame.env.put_path(path, value)
-    if frame.lazy and waits(owner):
+    if frame.lazy and waits(owner) and value.kind not in calls.WORTH_KEEPING:
         return
     for item in alternatives(settled(owner)):
         if isinstance(item, DictObj):
@@ -416,9 +416,16 @@ def _bin_op(frame: Frame, node: ast.BinOp) -> Value:
         if holds_device(right):
             frame.site("format", "%-formatting", node, "Tensor.__format__")
         return STR
-    return join_all(
-        [_combined(a, b, node.op) for a in alternatives(settled(left)) for b in alternatives(settled(right))][:24]
-    )
+    pairs = [(a, b) for a in _operands(left) for b in _operands(right)]
+    return join_all([_combined(a, b, node.op) for a, b in pairs[:24]])
+
+
+def _operands(value: Value) -> tuple[Value, ...]:
+    """What an operator may meet; a hook's output that is computed with is the tensor, not the dict it might be."""
+    items = alternatives(settled(value))
+    if len(items) > 1 and any(isinstance(item, Tensor) for item in items):
+        return tuple(item for item in items if not isinstance(item, ModelOutput | Seq))
+    return items
 
 
 def _is_text(value: Value) -> bool:
@@ -526,7 +533,7 @@ def _compared(frame: Frame, left: Value, operator: ast.cmpop, right: Value, node
             return const(equal if isinstance(operator, ast.Eq) else not equal)
     if isinstance(left, Device) and isinstance(right, Const) and isinstance(operator, ast.Eq) and left.host is not None:
         return const((right.value == "cpu") is left.host) if right.value == "cpu" else BOOL
-    return join_all([_pair(a, b) for a in alternatives(left) for b in alternatives(right)])
+    return join_all([_pair(a, b) for a in _operands(left) for b in _operands(right)])
 
 
 def _pair(left: Value, right: Value) -> Value:

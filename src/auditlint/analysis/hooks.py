@@ -13,6 +13,7 @@ from auditlint.diagnostics import Step
 from auditlint.facts.registrars import DYNAMIC, LIST_KEYWORDS, REGISTRARS
 
 if TYPE_CHECKING:
+    from auditlint.project.modules import FunctionInfo
     from auditlint.analysis.calls import Arguments
     from auditlint.analysis.interpreter import Frame
 
@@ -43,7 +44,7 @@ def note_registrar(frame: Frame, node: ast.expr, name: str, given: Arguments) ->
         if given.args:
             _register(frame, node, name, ANY_KIND, given.args[0])
         return "*" in name
-    for position, keyword, kind in frame.session.known_wrappers.get(name, ()):
+    for position, keyword, kind, _ in frame.session.known_wrappers.get(name, ()):
         value = given.get(position, keyword)
         if value is not None:
             _register(frame, node, name, kind, value)
@@ -106,12 +107,19 @@ def note_registrar_class(frame: Frame, node: ast.expr, bases: tuple[str, ...], g
             note_registrar(frame, node, "saved_tensors_hooks", given)
 
 
-def note_wrapper_class(frame: Frame, node: ast.expr, name: str, given: Arguments) -> None:
-    """A class that keeps what its constructor is given and registers it later."""
-    for position, keyword, kind in frame.session.known_wrappers.get(name, ()):
-        value = given.get(position, keyword)
+def note_wrapper(frame: Frame, node: ast.expr, info: FunctionInfo, given: Arguments) -> None:
+    """A function of the project that keeps what it is given, for somebody else to register."""
+    shift = 1 if info.cls is not None and "static" not in info.flags else 0
+    name = info.cls.name if info.name == "__init__" and info.cls is not None else info.name
+    for position, keyword, kind, where in frame.session.known_wrappers.get(name, ()):
+        value = given.get(position + shift if position >= 0 else -1, keyword) if where == place(info) else None
         if value is not None:
             _register(frame, node, name, kind, value)
+
+
+def place(info: FunctionInfo) -> str:
+    """Tells functions of one name apart."""
+    return f"{info.module.filename}:{info.qualname}"
 
 
 def note_constructor(frame: Frame, node: ast.expr, owners: Iterable[str], given: Arguments) -> None:
@@ -176,10 +184,10 @@ def note_decorator(frame: Frame, decorator: ast.expr, function: Value) -> bool:
     return False
 
 
-def wrapper_takes(wrapper: Wrapper) -> tuple[int, str, str]:
-    """(position without the receiver, keyword, kind) of a wrapper's hook parameter."""
+def wrapper_takes(wrapper: Wrapper) -> tuple[int, str, str, str]:
+    """(position without the receiver, keyword, kind, where it is defined) of a wrapper's hook parameter."""
     positional = [parameter.arg for parameter in wrapper.function.positional()]
     if wrapper.function.cls is not None and "static" not in wrapper.function.flags:
         positional = positional[1:]
     position = positional.index(wrapper.parameter) if wrapper.parameter in positional else -1
-    return position, wrapper.parameter, wrapper.kind
+    return position, wrapper.parameter, wrapper.kind, place(wrapper.function)

@@ -81,19 +81,28 @@ def declare(frame: Frame, statement: ast.stmt) -> None:
 MUTATORS = {"append", "extend", "insert", "add", "update", "setdefault", "appendleft", "register_buffer", "register_parameter"}
 
 
+# Calls that a generic run makes although they name no registrar: constructors pass hooks up to the base class.
+KEPT_CALLS = MUTATORS | {"__init__"}
+
+
 def idle(frame: Frame, node: ast.expr) -> bool:
     """Whether a generic run can pass an expression over: it names no registrar, and nobody is looking for callers."""
     return frame.lazy and not frame.session.named(frame.module, node)
+
+
+def _passed_over(function: ast.expr) -> bool:
+    """Whether a generic run need not make a call for what it does, judging by what is called."""
+    if isinstance(function, ast.Attribute):
+        return function.attr not in KEPT_CALLS
+    return isinstance(function, ast.Name) and function.id != "setattr"
 
 
 def _expr(frame: Frame, statement: ast.Expr) -> bool:
     value = statement.value
     if frame.lazy and isinstance(value, ast.Constant):
         return False
-    if isinstance(value, ast.Call) and idle(frame, value):
-        function = value.func
-        if not (isinstance(function, ast.Attribute) and function.attr in MUTATORS) and getattr(function, "id", "") != "setattr":
-            return _exits(value)
+    if isinstance(value, ast.Call) and _passed_over(value.func) and idle(frame, value):
+        return _exits(value)
     expressions.evaluate(frame, value)
     return isinstance(value, ast.Call) and _exits(value)
 

@@ -49,6 +49,7 @@ from auditlint.analysis.values import (
     tup,
 )
 from auditlint.facts.host import HOST_CALLS, HOST_HARMLESS, HOST_METHODS, HOST_MODULES, HostCall
+from auditlint.facts.registrars import REGISTRARS
 from auditlint.facts.returns import CONSTRUCTORS, FUNCTIONS, MODULE_CLASSES, MODULE_METHODS
 from auditlint.facts.syncs import SYNCS
 
@@ -182,7 +183,9 @@ def _getattr(frame: Frame, node: ast.expr, given: Arguments) -> Value:
         return UNKNOWN
     owner, found = given.args[0], []
     for item in alternatives(settled(given.args[1])):
-        if isinstance(item, Const) and isinstance(item.value, str):
+        if isinstance(item, Const) and item.value in REGISTRARS:
+            found.append(Method(owner, str(item.value)))
+        elif isinstance(item, Const) and isinstance(item.value, str):
             found.append(
                 Method(owner, item.value) if "*" in item.value else expressions.attribute(frame, owner, item.value)
             )

@@ -104,7 +104,7 @@ def start_header(session: Session, cls: ClassInfo) -> None:
         return
     for name, takes in session.known_wrappers.items():
         if name == constructor[0].name:
-            for _, parameter, kind in takes:
+            for _, parameter, kind, _ in takes:
                 session.wrappers.setdefault(
                     (method, f"{cls.name}.{parameter}", kind), Wrapper(cls.name, method, parameter, kind, name)
                 )

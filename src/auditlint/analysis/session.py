@@ -73,8 +73,9 @@ class Wrapper(NamedTuple):
     registrar: str
 
 
-# Name of a wrapper -> (position without the receiver, keyword, kind) of each hook that it takes.
-Wrappers: TypeAlias = dict[str, tuple[tuple[int, str, str], ...]]
+# Name of a wrapper -> (position without the receiver, keyword, kind, where it is defined) of each hook that it takes.
+Takes: TypeAlias = tuple[int, str, str, str]
+Wrappers: TypeAlias = dict[str, tuple[Takes, ...]]
 
 
 class Summary:
@@ -143,6 +144,11 @@ class Session:
         self.class_envs: dict[ClassInfo, Env] = {}
         self.pending: dict[tuple[FunctionInfo, Env | None], Func] = {}
         self._rows: dict[Module, list[int]] = {}
+
+    def is_wrapper(self, info: FunctionInfo) -> bool:
+        """Whether a function (or, for a constructor, its class) goes by the name of a registrar of the project."""
+        name = info.cls.name if info.name == "__init__" and info.cls is not None else info.name
+        return name in self.tokens
 
     def too_nested(self, info: FunctionInfo) -> None:
         """A function whose expressions nest deeper than the interpreter's stack: its file is not analysed in full."""
