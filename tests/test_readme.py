@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from auditlint import __version__
 from auditlint.config import Config, load_config
 from auditlint.facts.registrars import KINDS
 from auditlint.rules import RULES
@@ -206,10 +207,11 @@ def test_the_flake8_section_works_as_it_stands(examples: Path) -> None:
         assert named == set(re.findall(r"--(auditlint-[a-z-]+)", options))
 
 
-def test_pre_commit_knows_the_ids() -> None:
+def test_pre_commit_knows_the_ids_and_the_version() -> None:
     known = re.findall(r"^- id: (\S+)$", (ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"), re.MULTILINE)
     used = re.findall(r"^ +- id: (\S+)$", README, re.MULTILINE)
     assert used and set(used) <= set(known)
+    assert re.findall(r"^ +rev: v(\S+)$", README, re.MULTILINE) == [__version__]
 
 
 @pytest.mark.parametrize("name", list(GUIDES))

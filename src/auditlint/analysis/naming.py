@@ -76,6 +76,9 @@ def call_rows(source: bytes, name: bytes) -> list[int]:
 
 def rows_at(source: bytes, positions: Iterable[int]) -> list[int]:
     """The rows of ascending positions, each once."""
+    if b"\r" in source:
+        # As Python counts them; no position moves.
+        source = source.replace(b"\r\n", b" \n").replace(b"\r", b"\n")
     rows: list[int] = []
     row, last = 1, 0
     for at in positions:
