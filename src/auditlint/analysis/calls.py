@@ -217,7 +217,8 @@ def _call_function(frame: Frame, node: ast.expr, function: Func, given: Argument
     def make() -> Value:
         bound = bind(session, function.info, given.args, given.keywords, given.star, given.double_star, function.env)
         summary = run_function(session, function, bound, frame.lazy)
-        waits = _only_waits(function.info, summary)
+        # A hook is not called by the module body that it is run from.
+        waits = None if isinstance(frame.info.node, ast.Module) else _only_waits(function.info, summary)
         if waits is None:
             frame.summary.reach(getattr(node, "lineno", 0), summary)
         else:

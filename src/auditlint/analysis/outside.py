@@ -422,7 +422,7 @@ def _torch(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
     on_device = any(not tensor.host for tensor in tensors)
     short = path.rpartition(".")[2]
     for sync in SYNCS.get(path, ()):
-        if sync.kind == "synchronize" or on_device or sync.kind == "h2d":
+        if on_device or sync.kind in ("synchronize", "serialise", "h2d"):
             torch_ops.report(frame, path, node, path, given)
             break
     made = CONSTRUCTORS.get(path)
