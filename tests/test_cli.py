@@ -297,7 +297,7 @@ def test_an_interrupt_ends_the_run_quietly(write: Write) -> None:
     root = write(PROJECT)
     (root / "sitecustomize.py").write_text(
         "from auditlint.analysis import engine\nimport time\n"
-        "def analyse(*_, **__):\n    open('started', 'w').close()\n    time.sleep(60)\nengine.analyse = analyse\n"
+        "def wait(*_, **__):\n    open('started', 'w').close()\n    time.sleep(60)\nengine.analyse_all = wait\n"
     )
     environment = {
         **os.environ,

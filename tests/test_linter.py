@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,13 @@ def _settle(root: Path) -> None:
 def analysed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The roots that were analysed, in order."""
     roots: list[str] = []
-    original = engine.analyse
+    original = engine.analyse_all
 
-    def analyse(root: str, *args: Any, **kwargs: Any) -> engine.Outcome:
-        roots.append(root)
-        return original(root, *args, **kwargs)
+    def analyse_all(tasks: Sequence[engine.Task], jobs: int = 0) -> list[engine.Outcome]:
+        roots.extend(task.root for task in tasks)
+        return original(tasks, jobs)
 
-    monkeypatch.setattr(engine, "analyse", analyse)
+    monkeypatch.setattr(engine, "analyse_all", analyse_all)
     return roots
 
 
@@ -193,13 +193,13 @@ def _forbid(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
 
 def test_a_file_that_vanishes_during_the_run_is_an_error(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write({**PROJECT, "fleeting.py": HOOK})
-    original = engine.analyse
+    original = engine.analyse_all
 
-    def analyse(*args: Any, **kwargs: Any) -> engine.Outcome:
+    def analyse_all(*args: Any, **kwargs: Any) -> list[engine.Outcome]:
         (root / "fleeting.py").unlink()
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(engine, "analyse", analyse)
+    monkeypatch.setattr(engine, "analyse_all", analyse_all)
     result = lint(["."])
     assert _places(result) == FOUND
     assert [tuple(error) for error in result.errors] == [("fleeting.py", "cannot be read: No such file or directory")]

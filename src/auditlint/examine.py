@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from auditlint import cache
@@ -46,28 +46,54 @@ class _Record(NamedTuple):
     parsed: dict[str, list[Diagnostic]]
 
 
-def examine(
-    universe: Universe,
-    tree: Tree,
-    config: Config,
-    options: Options,
-    targets: Iterable[Target],
-    overlays: Mapping[str, bytes],
-) -> Examined:
-    """The findings in `universe`, suppression comments applied, codes not yet selected.
+class Request(NamedTuple):
+    """A universe to examine, with the configuration that holds there.
 
-    `overlays` maps names in the universe to contents that replace those on disk. A file of `targets` that was named
-    itself and does not parse has an AUD900, even if nothing leads to it.
+    `targets` are the files that were asked for; `overlays` maps names in the universe to contents that replace those on
+    disk.
+    """
+
+    universe: Universe
+    config: Config
+    targets: list[Target]
+    overlays: Mapping[str, bytes]
+
+
+class _Work(NamedTuple):
+    """A request with what has been looked up for it: its files and, where the cache had one, its record."""
+
+    request: Request
+    folder: str
+    files: dict[str, str]
+    source: _Source
+    path: str
+    key: str
+    record: _Record | None
+
+
+def examine(requests: list[Request], tree: Tree, options: Options) -> list[Examined]:
+    """The findings in each universe, suppression comments applied, codes not yet selected.
+
+    A target that was named itself and does not parse has an AUD900, even if nothing leads to it.
     """
     started = time.time_ns()
-    folder, prefix = tree.base(universe)
-    files = {prefix + name: stamp for name, stamp in tree.files(universe).items()}
-    source = _Source(folder, {prefix + name: data for name, data in overlays.items()})
-    path, key = _cache_entry(universe, config, options, files) if options.cache and not overlays else ("", "")
-    record = _revived(cache.load(path, key)) if path else None
-    fresh = record is None
-    if record is None:
-        record = _Record(_analysed(folder, list(files), config, options, source), {})
+    works = [_looked_up(request, tree, options) for request in requests]
+    fresh = [work for work in works if work.record is None]
+    records = dict(zip(map(id, fresh), _analysed(fresh, options), strict=True)) if fresh else {}
+    return [_examined(work, work.record or records[id(work)], options, started) for work in works]
+
+
+def _looked_up(request: Request, tree: Tree, options: Options) -> _Work:
+    folder, prefix = tree.base(request.universe)
+    files = {prefix + name: stamp for name, stamp in tree.files(request.universe).items()}
+    source = _Source(folder, {prefix + name: data for name, data in request.overlays.items()})
+    cached = options.cache and not request.overlays
+    path, key = _cache_entry(request.universe, request.config, options, files) if cached else ("", "")
+    return _Work(request, folder, files, source, path, key, _revived(cache.load(path, key)) if path else None)
+
+
+def _examined(work: _Work, record: _Record, options: Options, started: int) -> Examined:
+    source, targets = work.source, work.request.targets
     known = len(record.parsed)
     diagnostics = list(record.diagnostics)
     broken = {item.filename for item in diagnostics if item.code == "AUD900"}
@@ -75,11 +101,13 @@ def examine(
         name = target.seen_as
         if target.named and name not in broken and name not in source.unreadable:
             diagnostics += _parsed(name, record, source, options)
-    if path and (fresh or len(record.parsed) > known) and not source.unreadable and _settled(files, started):
-        cache.store(path, key, record)
+    changed = work.record is None or len(record.parsed) > known
+    if work.path and changed and not source.unreadable and _settled(work.files, started):
+        cache.store(work.path, work.key, record)
     wanted = {target.seen_as for target in targets}
-    errors = [FileError(os.path.join(folder, n), why) for n, why in sorted(source.unreadable.items()) if n in wanted]
-    return Examined(folder, [item for item in diagnostics if item.filename not in source.unreadable], errors)
+    unreadable = sorted(source.unreadable.items())
+    errors = [FileError(os.path.join(work.folder, name), why) for name, why in unreadable if name in wanted]
+    return Examined(work.folder, [item for item in diagnostics if item.filename not in source.unreadable], errors)
 
 
 class _Source:
@@ -103,17 +131,21 @@ class _Source:
             raise
 
 
-def _analysed(folder: str, files: list[str], config: Config, options: Options, source: _Source) -> list[Diagnostic]:
-    from auditlint.analysis.engine import analyse
+def _analysed(works: list[_Work], options: Options) -> list[_Record]:
+    from auditlint.analysis.engine import Task, analyse_all
     from auditlint.rules import findings
 
-    outcome = analyse(folder, files, config, source.overlays, options.jobs)
-    for item in outcome.broken:
-        try:
-            source.read(item.filename)  # which of them are not broken but out of reach?
-        except OSError:
-            continue
-    return _suppressed(findings(outcome, source.read), source.read, outcome.marked, options)
+    tasks = [Task(work.folder, list(work.files), work.request.config, work.source.overlays) for work in works]
+    records = []
+    for work, outcome in zip(works, analyse_all(tasks, options.jobs), strict=True):
+        read = work.source.read
+        for item in outcome.broken:
+            try:
+                read(item.filename)  # which of them are not broken but out of reach?
+            except OSError:
+                continue
+        records.append(_Record(_suppressed(findings(outcome, read), read, outcome.marked, options), {}))
+    return records
 
 
 def _parsed(name: str, record: _Record, source: _Source, options: Options) -> list[Diagnostic]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from auditlint.config import Config, ConfigError, Overrides, apply_overrides, find_config, load_config
 from auditlint.diagnostics import Diagnostic, Step
-from auditlint.examine import Options, examine
+from auditlint.examine import Options, Request, examine
 from auditlint.selection import ignored_in_file, selected_codes
 from auditlint.source.discovery import FileError, Target, Tree, Universe, find_targets
 
@@ -66,14 +66,15 @@ def lint(
         targets = [*(other for other in targets if other.path != target.path), target]
     shown = Shown()
     diagnostics: set[Diagnostic] = set()
-    for universe, group in _by_universe(targets):
-        settings = configs.of(universe.root)
-        if universe.root in configs.unusable:
-            continue
-        overlays = {target.name: held[target.path] for target in group if target.path in held}
-        found = examine(universe, tree, settings, options, group, overlays)
+    requests = [
+        Request(universe, configs.of(universe.root), group, {t.name: held[t.path] for t in group if t.path in held})
+        for universe, group in _by_universe(targets)
+    ]
+    requests = [request for request in requests if request.universe.root not in configs.unusable]
+    for request, found in zip(requests, examine(requests, tree, options), strict=True):
         errors += found.errors
-        diagnostics.update(shown.diagnostic(found.folder, item) for item in select(found.diagnostics, group, settings))
+        selected = select(found.diagnostics, request.targets, request.config)
+        diagnostics.update(shown.diagnostic(found.folder, item) for item in selected)
     return Result(
         sorted(diagnostics, key=_place),
         [shown.path(target.path) for target in targets if target.universe.root not in configs.unusable],
@@ -107,7 +108,8 @@ class ByFile:
             found = self._known[target.universe]
         else:
             overlays = {} if data is None else {target.name: data}
-            examined = examine(target.universe, self._tree, config, self._options, [target], overlays)
+            request = Request(target.universe, config, [target], overlays)
+            [examined] = examine([request], self._tree, self._options)
             found = {}
             for item in examined.diagnostics:
                 found.setdefault(item.filename, []).append(item)

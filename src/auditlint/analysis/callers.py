@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditlint.analysis import calls, roots
+from auditlint.analysis import binding, roots
 from auditlint.analysis.naming import call_rows
 from auditlint.analysis.values import UNKNOWN, Obj, Param, Union, Value, alternatives, forced, join_all, settled
 from auditlint.project.modules import FunctionInfo
@@ -49,7 +49,7 @@ def handed_over(session: Session, param: Param) -> Value:
         find_callers(session, param.info)
         values = []
         for given in session.call_log.get(param.info, ())[:MAX_CALLS]:
-            bound = calls.bind(session, param.info, given.args, given.keywords, given.star, given.double_star)
+            bound = binding.bind(session, param.info, given.args, given.keywords, given.star, given.double_star)
             value = forced(bound.get(param.name, UNKNOWN))
             for item in alternatives(value):
                 if isinstance(item, Param):
@@ -66,7 +66,7 @@ def handed_over(session: Session, param: Param) -> Value:
 
 def find_callers(session: Session, info: FunctionInfo) -> None:
     """Run whatever names the function in the files at hand; its calls are logged as they are met."""
-    if info in session.traced or info.parent is not None and info.cls is None:
+    if info in session.traced or (info.parent is not None and info.cls is None):
         return
     session.traced.add(info)
     if session.runs > MAX_RUNS:

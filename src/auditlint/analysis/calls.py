@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import ast
 
-from auditlint.analysis import annotations, expressions, hooks, interpreter, names, outside, torch_ops
+from auditlint.analysis import (
+    attributes,
+    binding,
+    declarations,
+    expressions,
+    hooks,
+    interpreter,
+    methods,
+    names,
+    outside,
+    tensors,
+)
 from auditlint.analysis.arguments import Arguments, Keywords
 from auditlint.analysis.frame import Frame
-from auditlint.analysis.session import MAX_CONTEXTS, MAX_DEPTH, MAX_RECURSION, Session, SiteRecord, Summary, memorable
+from auditlint.analysis.session import MAX_CONTEXTS, MAX_DEPTH, MAX_RECURSION, Session, SiteRecord, Summary
 from auditlint.analysis.values import (
+    NEVER,
     NONE,
     OUTPUT,
     SCALAR,
@@ -33,14 +45,12 @@ from auditlint.analysis.values import (
     Tup,
     Value,
     alternatives,
-    const,
     deferred,
     element,
     forced,
     join,
     join_all,
     settled,
-    tup,
     waits,
 )
 from auditlint.facts.registrars import REGISTRARS
@@ -86,7 +96,7 @@ def _arguments(frame: Frame, node: ast.Call) -> Arguments:
         for item in alternatives(settled(value)):
             if isinstance(item, DictObj):
                 keywords.extend((name, held) for name, held in item.items.items() if isinstance(name, str))
-                rest = item.rest if item.rest.kind != "union" or item.rest.items else UNKNOWN  # type: ignore[union-attr]
+                rest = item.rest if item.rest is not NEVER else UNKNOWN
             else:
                 rest = item.element if isinstance(item, Mapping) else UNKNOWN
             double_star = rest if double_star is None else join(double_star, rest)
@@ -117,6 +127,7 @@ def apply(frame: Frame, node: ast.expr, function: Value, given: Arguments) -> Va
 
 # What may turn out to be, or to hold, a hook.
 WORTH_KEEPING = {"func", "bound", "partial", "obj", "param", "tup", "listobj", "dictobj", "lazy", "union"}
+
 # Registrars whose names other libraries use for registries of their own: there the receiver decides.
 OWN_REGISTRARS = {"register_hook", "register_prehook", "add_hook"}
 
@@ -153,7 +164,7 @@ def _apply_one(frame: Frame, node: ast.expr, function: Value, given: Arguments) 
             return NONE
         if hooks.note_registrar(frame, node, function.name, given):
             return UNKNOWN
-        return outside.method_call(frame, node, function, given)
+        return methods.method_call(frame, node, function, given)
     if isinstance(function, Ext):
         if function.path.endswith(".__init__"):
             rest = Arguments(given.args[1:], given.keywords, given.star, given.double_star)
@@ -175,7 +186,7 @@ def _apply_one(frame: Frame, node: ast.expr, function: Value, given: Arguments) 
     if isinstance(function, Obj):
         return _call_object(frame, node, function, given)
     if isinstance(function, NNModule):
-        return torch_ops.by_kind(MODULE_CLASSES[function.name], TENSOR) if function.name in MODULE_CLASSES else OUTPUT
+        return tensors.by_kind(MODULE_CLASSES[function.name], TENSOR) if function.name in MODULE_CLASSES else OUTPUT
     if isinstance(function, Param):
         hooks.note_unknown(frame, node, given)
         return Result(function)
@@ -186,7 +197,7 @@ def _apply_one(frame: Frame, node: ast.expr, function: Value, given: Arguments) 
 
 def _call_object(frame: Frame, node: ast.expr, obj: Obj, given: Arguments) -> Value:
     for name in ("__call__", "forward"):
-        method = expressions.attribute(frame, obj, name)
+        method = attributes.attribute(frame, obj, name)
         if any(item.kind in ("bound", "func") for item in alternatives(method)):
             return apply(frame, node, method, given)
     return OUTPUT if names.is_nn_module(frame.session, obj.cls) else UNKNOWN
@@ -205,7 +216,7 @@ def _super(frame: Frame, node: ast.Call) -> Value:
                 return SuperVal(item.info, settled(receiver))
     parameters = info.positional()
     receiver = expressions.name_value(frame, parameters[0].arg) if parameters else UNKNOWN
-    objects = [item for item in alternatives(settled(receiver)) if isinstance(item, Obj | ClassVal)]
+    objects = [item for item in alternatives(settled(receiver)) if isinstance(item, (Obj, ClassVal))]
     return SuperVal(info.cls, objects[0] if objects else names.self_object(frame.session, info.cls))
 
 
@@ -215,14 +226,16 @@ def _call_function(frame: Frame, node: ast.expr, function: Func, given: Argument
         session.call_log.setdefault(function.info, []).append(given)
 
     def make() -> Value:
-        bound = bind(session, function.info, given.args, given.keywords, given.star, given.double_star, function.env)
+        bound = binding.bind(
+            session, function.info, given.args, given.keywords, given.star, given.double_star, function.env
+        )
         summary = run_function(session, function, bound, frame.lazy)
         # A hook is not called by the module body that it is run from.
-        waits = None if isinstance(frame.info.node, ast.Module) else _only_waits(function.info, summary)
-        if waits is None:
+        alias = None if isinstance(frame.info.node, ast.Module) else _only_waits(function.info, summary)
+        if alias is None:
             frame.summary.reach(getattr(node, "lineno", 0), summary)
         else:
-            frame.site(waits.kind, waits.operation, node, waits.evidence, waits.definite)
+            frame.site(alias.kind, alias.operation, node, alias.evidence, alias.definite)
         return summary.value
 
     if session.is_wrapper(function.info):
@@ -237,7 +250,7 @@ def _only_waits(info: FunctionInfo, summary: Summary) -> SiteRecord | None:
     if isinstance(info.node, ast.FunctionDef) and len(summary.sites) == 1 and not summary.calls:
         body = [s for s in info.node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
         record = next(iter(summary.sites.values()))
-        if record.kind == "synchronize" and len(body) == 1 and isinstance(body[0], ast.Return | ast.Expr):
+        if record.kind == "synchronize" and len(body) == 1 and isinstance(body[0], (ast.Return, ast.Expr)):
             return record
     return None
 
@@ -252,8 +265,8 @@ def _construct(frame: Frame, node: ast.expr, value: ClassVal, given: Arguments) 
     key = (cls, tuple(given.args), tuple(given.keywords), given.star, given.double_star)
     held = session.objects.get(key)
     if held is not None:
-        if not frame.lazy and held.key is not None:
-            frame.summary.reach(getattr(node, "lineno", 0), held.key)  # type: ignore[arg-type]
+        if not frame.lazy and held.built is not None:
+            frame.summary.reach(getattr(node, "lineno", 0), held.built)
         return held
     obj = session.objects[key] = Obj(cls, tuple(given.args), tuple(given.keywords), exact=True)
     found = names.lookup(session, line, "__init__")
@@ -271,10 +284,10 @@ def _construct(frame: Frame, node: ast.expr, value: ClassVal, given: Arguments) 
         session.call_log.setdefault(method, []).append(made)
     if not frame.lazy or cls.name in session.tokens:
         function = Func(method, session.class_envs.get(found[0]))
-        bound = bind(session, method, [obj, *given.args], given.keywords, given.star, given.double_star)
+        bound = binding.bind(session, method, [obj, *given.args], given.keywords, given.star, given.double_star)
         obj.done.add(method)
         summary = run_function(session, function, bound, frame.lazy)
-        obj.key = summary
+        obj.built = summary
         frame.summary.reach(getattr(node, "lineno", 0), summary)
     return obj
 
@@ -289,132 +302,13 @@ def _fill_fields(frame: Frame, obj: Obj, line: tuple[ClassInfo, ...], given: Arg
                 name = statement.target.id
                 if name not in declared:
                     fields.append(name)
-                declared[name] = annotations.value_of(frame.session, cls.module, statement.annotation)
+                declared[name] = declarations.value_of(frame.session, cls.module, statement.annotation)
     for position, name in enumerate(fields):
         value = given.get(position, name)
         if value is not None and settled(value).kind != "unknown":
             obj.put(name, value)
         elif declared[name].kind != "unknown":
             obj.put(name, declared[name])
-
-
-def bind(
-    session: Session,
-    info: FunctionInfo,
-    args: list[Value],
-    keywords: Keywords,
-    star: Value | None = None,
-    double_star: Value | None = None,
-    env: Env | None = None,
-) -> dict[str, Value]:
-    """What each parameter is in a call with these arguments."""
-    arguments = info.arguments
-    if arguments is None:
-        return {}
-    bound: dict[str, Value] = {}
-    named = dict(keywords)
-    positional = arguments.posonlyargs + arguments.args
-    for position, parameter in enumerate(positional):
-        name = parameter.arg
-        if position < len(args):
-            value: Value | None = args[position]
-        elif name in named:
-            value = named.pop(name)
-        elif star is not None:
-            value = star
-        else:
-            value = double_star if double_star is not None and name not in info.defaults else None
-        bound[name] = _argument(session, info, parameter, value, env)
-        if value is None and double_star is not None:
-            bound[name] = join(bound[name], annotations.parameter(session, info, parameter))
-    if arguments.vararg is not None:
-        rest = tuple(args[len(positional) :])
-        bound[arguments.vararg.arg] = Seq(join_all([*rest, star])) if star is not None else tup(rest)
-    for parameter in arguments.kwonlyargs:
-        value = named.pop(parameter.arg, None)
-        if value is None and double_star is not None and parameter.arg not in info.defaults:
-            value = double_star
-        bound[parameter.arg] = _argument(session, info, parameter, value, env)
-    if arguments.kwarg is not None:
-        known = {parameter.arg for parameter in positional}
-        bound[arguments.kwarg.arg] = _keyword_dict(
-            session, info, [p for p in named.items() if p[0] not in known], double_star
-        )
-    return bound
-
-
-def _keyword_dict(session: Session, info: FunctionInfo, pairs: Keywords, double_star: Value | None) -> Value:
-    if not pairs:
-        return Mapping(UNKNOWN if double_star is None else double_star)
-    made = session.dict_at(info, "**", tuple(pairs), double_star)
-    for name, value in pairs:
-        made.put(const(name), value)
-    if double_star is not None:
-        made.put(SCALAR, double_star)
-    return made
-
-
-def _argument(session: Session, info: FunctionInfo, parameter: ast.arg, value: Value | None, env: Env | None) -> Value:
-    if value is None:
-        default = info.defaults.get(parameter.arg)
-        if default is None:
-            return annotations.parameter(session, info, parameter)
-        if isinstance(default, ast.Constant):
-            return const(default.value)
-        frame = names.module_frame(session, info.module)
-        frame.env = Env(env)
-        return expressions.evaluate(frame, default)
-    if value.kind == "unknown" and parameter.annotation is not None:
-        return annotations.parameter(session, info, parameter)
-    return memorable(value)
-
-
-def unbound(session: Session, info: FunctionInfo, receiver: Value | None = None) -> dict[str, Value]:
-    """What each parameter is when no caller is known: itself."""
-    arguments = info.arguments
-    if arguments is None:
-        return {}
-    bound: dict[str, Value] = {}
-    for parameter in arguments.posonlyargs + arguments.args + arguments.kwonlyargs:
-        bound[parameter.arg] = Param(info, parameter.arg, _declared(session, info, parameter))
-    positional = info.positional()
-    if receiver is not None and positional and "static" not in info.flags:
-        bound[positional[0].arg] = receiver
-    if arguments.vararg is not None:
-        declared = annotations.value_of(session, info.module, arguments.vararg.annotation)
-        bound[arguments.vararg.arg] = Seq(Param(info, arguments.vararg.arg, declared))
-    if arguments.kwarg is not None:
-        bound[arguments.kwarg.arg] = Mapping(Param(info, arguments.kwarg.arg, UNKNOWN))
-    return bound
-
-
-def _declared(session: Session, info: FunctionInfo, parameter: ast.arg) -> Value:
-    """What annotation and default say of a parameter, worked out when needed."""
-    default = info.defaults.get(parameter.arg)
-    if parameter.annotation is None and default is None:
-        return UNKNOWN
-    key = (info, parameter.arg)
-    held = session.declared.get(key)
-    if held is None:
-        held = session.declared[key] = Lazy(lambda: _declaration(session, info, parameter, default))
-    return held
-
-
-def _declaration(session: Session, info: FunctionInfo, parameter: ast.arg, default: ast.expr | None) -> Value:
-    declared = annotations.parameter(session, info, parameter)
-    if isinstance(default, ast.Constant) and default.value is None:
-        return declared if declared.kind == "unknown" else join(declared, NONE)
-    if default is not None and declared.kind in ("device", "unknown", "scalar", "union"):
-        return _default_device(session, info, default, declared)
-    return declared
-
-
-def _default_device(session: Session, info: FunctionInfo, default: ast.expr, declared: Value) -> Value:
-    """A parameter whose default is the CPU is the CPU, as far as anybody knows."""
-    if isinstance(default, ast.Constant) and not isinstance(default.value, str):
-        return declared
-    value = expressions.evaluate(names.module_frame(session, info.module), default)
-    return value if torch_ops.device_of(value) is True else declared
 
 
 def too_deep(session: Session) -> bool:
@@ -431,7 +325,7 @@ def run_function(session: Session, function: Func, bound: dict[str, Value], lazy
     if held is not None:
         return held
     summary = Summary(info)
-    summary.value = annotations.returned(session, info)
+    summary.value = declarations.returned(session, info)
     if too_deep(session) or session.stack.count(info) >= MAX_RECURSION:
         return summary
     contexts = session.contexts.setdefault((info, lazy), [])
@@ -462,9 +356,9 @@ def run_method(session: Session, obj: Obj, method: FunctionInfo) -> Summary:
     """Run a method for what it stores in `obj`, with the constructor's arguments where they were seen."""
     function = Func(method, session.class_envs.get(method.cls) if method.cls is not None else None)
     if obj.args is not None and method.name == "__init__" and method.cls is obj.cls:
-        bound = bind(session, method, [obj, *obj.args], list(obj.keywords))
+        bound = binding.bind(session, method, [obj, *obj.args], list(obj.keywords))
     else:
-        bound = unbound(session, method, obj)
+        bound = binding.unbound(session, method, obj)
     return run_function(session, function, bound, lazy=True)
 
 
@@ -485,14 +379,14 @@ def _is_property(value: Value) -> bool:
 def is_abstract(cls: ClassInfo, name: str) -> bool:
     """Whether a method's body only says that a subclass must define it."""
     method = cls.method(name)
-    if method is None or isinstance(method.node, ast.Lambda | ast.Module):
+    if method is None or isinstance(method.node, (ast.Lambda, ast.Module)):
         return False
     if "abstract" in method.flags:
         return True
     for statement in method.node.body:
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             continue
-        return isinstance(statement, ast.Pass | ast.Raise)
+        return isinstance(statement, (ast.Pass, ast.Raise))
     return True
 
 
@@ -502,7 +396,7 @@ def decorated(frame: Frame, statement: ast.FunctionDef | ast.AsyncFunctionDef, f
         if hooks.note_decorator(frame, decorator, function):
             continue
         for item in alternatives(expressions.evaluate(frame, decorator)):
-            if isinstance(item, Method | Ext):
+            if isinstance(item, (Method, Ext)):
                 name = item.name if isinstance(item, Method) else item.path.rpartition(".")[2]
                 hooks.note_registrar(frame, decorator, name, Arguments([function], []))
             elif item.kind in ("func", "bound", "partial", "obj", "classval"):
@@ -520,10 +414,10 @@ def enter_context(frame: Frame, node: ast.expr, manager: Value) -> Value:
     parts = []
     for item in alternatives(settled(manager)):
         if isinstance(item, Obj):
-            entered = expressions.attribute(frame, item, "__enter__")
+            entered = attributes.attribute(frame, item, "__enter__")
             is_project = any(part.kind == "bound" for part in alternatives(entered))
             parts.append(call(frame, node, entered, [], []) if is_project else item)
-            leave = expressions.attribute(frame, item, "__exit__")
+            leave = attributes.attribute(frame, item, "__exit__")
             if any(part.kind == "bound" for part in alternatives(leave)):
                 call(frame, node, leave, [NONE, NONE, NONE], [])
         elif isinstance(item, Seq):

@@ -35,6 +35,15 @@ class Outcome(NamedTuple):
     marked: list[str]
 
 
+class Task(NamedTuple):
+    """A project to analyse: posix names of its files relative to `root`; `overlays` holds unsaved contents."""
+
+    root: str
+    files: Sequence[str]
+    config: Config
+    overlays: Mapping[str, bytes]
+
+
 class Scan(NamedTuple):
     """What a search through files found: those that name a registrar (with their size), and those with suppressions."""
 
@@ -146,7 +155,12 @@ class Share:
 def analyse(
     root: str, files: Sequence[str], config: Config, overlays: Mapping[str, bytes] | None = None, jobs: int = 0
 ) -> Outcome:
-    """Every site that a hook of the project reaches. Never raises for what the files contain.
+    """Every site that a hook of one project reaches. Never raises for what the files contain."""
+    return analyse_all([Task(root, files, config, overlays or {})], jobs)[0]
+
+
+def analyse_all(tasks: Sequence[Task], jobs: int = 0) -> list[Outcome]:
+    """The outcome of each project; they are worked on together, none sees the other.
 
     `jobs` is the number of processes, 0 for as many as there are processors and work for.
     """
@@ -156,31 +170,48 @@ def analyse(
     sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
     gc.disable()
     try:
-        with Crew(Project(root, files, overlays), config, jobs) as crew:
-            return _analyse(crew)
+        projects = [(Project(task.root, task.files, task.overlays), task.config) for task in tasks]
+        with Crew(projects, jobs) as crew:
+            return _analyse(crew, len(projects))
     finally:
         sys.setrecursionlimit(limit)
         if collecting:
             gc.enable()
 
 
-def _analyse(crew: Crew) -> Outcome:
-    wrappers: Wrappers = {}
-    classes: set[str] = set()
-    scans = crew.scan()
-    relevant = sorted(file for scan in scans for file in scan.relevant)
-    names = [name for name, _ in relevant]
+class _State:
+    """What is known of one project between the rounds of its analysis."""
+
+    def __init__(self, scans: list[Scan]) -> None:
+        self.relevant = sorted(file for scan in scans for file in scan.relevant)
+        self.marked = sorted(name for scan in scans for name in scan.marked)
+        self.names = [name for name, _ in self.relevant]
+        self.wrappers: Wrappers = {}
+        self.classes: set[str] = set()
+
+
+def _analyse(crew: Crew, count: int) -> list[Outcome]:
+    every = range(count)
+    states = [_State(scans) for scans in crew.ask("scan", every).values()]
+    active = list(every)
     for _ in range(MAX_ROUNDS):
-        new = _new_names(crew.start(relevant, names, wrappers, sorted(classes)), wrappers, classes)
-        if not new:
+        found = crew.start({i: states[i] for i in active})
+        new = {i: sorted(_new_names(found[i], states[i].wrappers, states[i].classes)) for i in active}
+        active = [i for i in active if new[i]]
+        if not active:
             break
-        relevant = sorted(file for found in crew.search(sorted(new)) for file in found)
-        if len(relevant) > MAX_FILES:
-            break
-    sites = [site for found in crew.finish() for site in found]
-    broken = {item.filename: item for items in crew.broken() for item in items}
-    marked = sorted(name for scan in scans for name in scan.marked)
-    return Outcome(unique(sites), [broken[name] for name in sorted(broken)], marked)
+        for i, parts in crew.ask("search", active, {i: (new[i],) for i in active}).items():
+            states[i].relevant = sorted(file for part in parts for file in part)
+        active = [i for i in active if len(states[i].relevant) <= MAX_FILES]
+    sites, broken = crew.ask("finish", every), crew.ask("broken", every)
+    return [
+        Outcome(
+            unique(site for part in sites[i] for site in part),
+            sorted({item.filename: item for part in broken[i] for item in part}.values()),
+            states[i].marked,
+        )
+        for i in every
+    ]
 
 
 def _new_names(results: Iterable[Found], wrappers: Wrappers, classes: set[str]) -> set[str]:

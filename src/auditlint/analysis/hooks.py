@@ -5,17 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from auditlint.analysis import spelling
+from auditlint.analysis.arguments import Arguments
+from auditlint.analysis.frame import Frame
 from auditlint.analysis.session import Wrapper
 from auditlint.analysis.values import Const, Func, ListObj, Seq, Tup, Value, alternatives, forced, join_all
 from auditlint.diagnostics import Step
 from auditlint.facts.registrars import DYNAMIC, LIST_KEYWORDS, REGISTRARS
-
-if TYPE_CHECKING:
-    from auditlint.project.modules import FunctionInfo
-    from auditlint.analysis.calls import Arguments
-    from auditlint.analysis.interpreter import Frame
+from auditlint.project.modules import FunctionInfo
 
 _DYNAMIC = re.compile(DYNAMIC)
 # Registered under a name made at run time: the signature is told by the number of parameters.
@@ -86,7 +84,7 @@ def note_returned(frame: Frame) -> None:
     if not isinstance(node, ast.FunctionDef) or not node.name.endswith("hooks"):
         return
     for item in alternatives(forced(frame.summary.value)):
-        pair = forced(item.element) if isinstance(item, ListObj | Seq) else item
+        pair = forced(item.element) if isinstance(item, (ListObj, Seq)) else item
         for part in alternatives(pair):
             if isinstance(part, Tup) and len(part.items) == 2:
                 for hook in alternatives(forced(part.items[1])):
@@ -172,10 +170,8 @@ def note_list_keywords(frame: Frame, node: ast.Call, given: Arguments) -> None:
 
 def note_decorator(frame: Frame, decorator: ast.expr, function: Value) -> bool:
     """Record a function decorated as a hook; False when the decorator is another one."""
-    from auditlint.analysis import expressions
-
     inner = decorator.func if isinstance(decorator, ast.Call) else decorator
-    path = expressions.dotted(inner)
+    path = spelling.dotted(inner)
     for name in frame.session.config.decorators:
         if path and (path == name or path.rpartition(".")[2] == name.rpartition(".")[2]):
             registered = Step(frame.info.qualname, frame.module.filename, decorator.lineno)

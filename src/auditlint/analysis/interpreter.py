@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
 
-from auditlint.analysis import annotations, calls, expressions, names, narrowing
+from auditlint.analysis import calls, declarations, expressions, names, narrowing, spelling, subscripts
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.session import merged_env
 from auditlint.analysis.values import (
@@ -31,9 +31,6 @@ from auditlint.analysis.values import (
     waits,
 )
 from auditlint.project.modules import FunctionInfo, bound_names
-
-if TYPE_CHECKING:
-    pass
 
 TRIVIAL = (ast.Pass, ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom)
 
@@ -72,14 +69,15 @@ def declare(frame: Frame, statement: ast.stmt) -> None:
         frame.globals.update(statement.names)
     elif isinstance(statement, ast.Nonlocal):
         frame.nonlocals.update(statement.names)
-    elif isinstance(statement, ast.Import | ast.ImportFrom):
+    elif isinstance(statement, (ast.Import, ast.ImportFrom)):
         for name in bound_names(statement):
             frame.env.put(name, names.imported(frame.session, frame.module, statement, name))
 
 
 # Methods that change what a container holds.
-MUTATORS = {"append", "extend", "insert", "add", "update", "setdefault", "appendleft", "register_buffer", "register_parameter"}
-
+MUTATORS = {
+    "append", "extend", "insert", "add", "update", "setdefault", "appendleft", "register_buffer", "register_parameter",
+}  # fmt: skip
 
 # Calls that a generic run makes although they name no registrar: constructors pass hooks up to the base class.
 KEPT_CALLS = MUTATORS | {"__init__"}
@@ -126,7 +124,7 @@ def _assign(frame: Frame, statement: ast.Assign) -> bool:
 
 
 def _ann_assign(frame: Frame, statement: ast.AnnAssign) -> bool:
-    declared = annotations.value_of(frame.session, frame.module, statement.annotation, frame.env)
+    declared = declarations.value_of(frame.session, frame.module, statement.annotation, frame.env)
     if statement.value is not None:
         value = expressions.evaluate(frame, statement.value)
         if value.kind == "unknown":
@@ -172,22 +170,21 @@ def assign(frame: Frame, target: ast.expr, value: Value) -> None:
         else:
             frame.env.put(name, value)
             frame.env.forget(name)
-    elif isinstance(target, ast.Tuple | ast.List):
+    elif isinstance(target, (ast.Tuple, ast.List)):
         unpack(frame, target.elts, value)
     elif isinstance(target, ast.Starred):
         assign(frame, target.value, Seq(element(value)))
     elif isinstance(target, ast.Attribute):
         store_attribute(frame, target, value)
     elif isinstance(target, ast.Subscript):
-        expressions.store_item(frame, target, value)
+        subscripts.store_item(frame, target, value)
 
 
 def unpack(frame: Frame, targets: list[ast.expr], value: Value) -> None:
     """Bind the parts of `value` to several targets."""
     if frame.lazy and isinstance(value, Lazy) and not value.made:
-        whole = value
         for position, target in enumerate(targets):
-            part = Lazy(lambda at=position: _part(whole, at, len(targets)))  # type: ignore[misc]
+            part = Lazy(partial(_part, value, position, len(targets)))
             assign(frame, target.value if isinstance(target, ast.Starred) else target, part)
         return
     columns: list[list[Value]] = [[] for _ in targets]
@@ -208,7 +205,7 @@ def unpack(frame: Frame, targets: list[ast.expr], value: Value) -> None:
             one = join(item, UNKNOWN) if isinstance(item, Tensor) and len(targets) > 1 else element(item)
             for i in range(len(targets)):
                 columns[i].append(Seq(one) if i == starred else one)
-    for target, column in zip(targets, columns):
+    for target, column in zip(targets, columns, strict=True):
         bound = join_all(column) if column else UNKNOWN
         assign(frame, target.value if isinstance(target, ast.Starred) else target, bound)
 
@@ -224,7 +221,7 @@ def _part(value: Value, position: int, count: int) -> Value:
 
 def store_attribute(frame: Frame, target: ast.Attribute, value: Value) -> None:
     owner = expressions.evaluate(frame, target.value)
-    path = expressions.dotted(target)
+    path = spelling.dotted(target)
     if path:
         frame.env.forget(path)
         frame.env.put_path(path, value)
@@ -323,11 +320,8 @@ def _try(frame: Frame, statement: ast.Try) -> bool:
         if handler.name:
             frame.env.put(handler.name, ExtInstance("builtins.Exception"))
         if not execute_block(frame, handler.body):
-            if after is None:
-                after = frame.env.now
-            else:
-                merged_env(frame.env, after)
-                after = frame.env.now
+            merged_env(frame.env, after)
+            after = frame.env.now
     frame.env.now = before if after is None else after
     return execute_block(frame, statement.finalbody) or after is None
 

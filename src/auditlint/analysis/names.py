@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from auditlint.analysis import annotations, calls, expressions, stores, subclasses
+from auditlint.analysis import calls, declarations, expressions, stores, subclasses
 from auditlint.analysis import interpreter as run
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.session import Session, Summary
@@ -31,6 +31,8 @@ from auditlint.analysis.values import (
 from auditlint.project.modules import ClassInfo, FunctionInfo, Module, bound_names
 
 MAX_BASES = 40
+# Statements that are run for the value of a name that they bind.
+BINDING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
 # What a module-level name means that starts as None and is imported on demand.
 OPTIONAL = {"torch": "torch", "np": "numpy", "numpy": "numpy"}
 
@@ -75,12 +77,10 @@ def deferred_import(session: Session, module: Module, name: str) -> Value | None
 
 
 def _statement_value(session: Session, module: Module, statement: ast.stmt, name: str) -> Value:
-    if isinstance(statement, ast.Import | ast.ImportFrom):
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
         return imported(session, module, statement, name)
     frame = module_frame(session, module)
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or isinstance(
-        statement, ast.Assign | ast.AnnAssign
-    ):
+    if isinstance(statement, BINDING):
         run.execute_block(frame, [statement])
     value = frame.env.now.get(name, UNKNOWN)
     # A flag or number at module level is a setting: its literal is not what it is during the run.
@@ -210,7 +210,7 @@ def class_member(session: Session, owner: ClassInfo, statements: list[ast.stmt],
     """A member found in a class body, bound to the object or class it was asked of."""
     values = []
     for statement in statements[-3:]:
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
             method = owner.module.function(statement, f"{owner.qualname}.{statement.name}", owner, owner.parent)
             if "setter" in method.flags:
                 continue
@@ -225,7 +225,7 @@ def class_member(session: Session, owner: ClassInfo, statements: list[ast.stmt],
                 value = changeable(frame.env.now.get(name)) or UNKNOWN
                 if isinstance(statement, ast.AnnAssign) and value.kind in ("extinstance", "unknown"):
                     # `field(default_factory=...)` and its like: the annotation tells.
-                    value = annotations.value_of(session, owner.module, statement.annotation)
+                    value = declarations.value_of(session, owner.module, statement.annotation)
                 if isinstance(value, Func) and not isinstance(receiver, ClassVal):
                     value = Bound(value, receiver)
                 values.append(value)
@@ -236,10 +236,9 @@ def class_member(session: Session, owner: ClassInfo, statements: list[ast.stmt],
 def bound_method(session: Session, method: FunctionInfo, receiver: Value) -> Value:
     """A method as an attribute access gives it; a property is called."""
     function: Value = Func(method, session.class_envs.get(method.cls) if method.cls is not None else None)
-    decorators = getattr(method.node, "decorator_list", [])
-    if decorators and not method.flags:
-        frame = module_frame(session, method.module)
-        function = calls.decorated(frame, method.node, function)  # type: ignore[arg-type]
+    node = method.node
+    if not method.flags and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.decorator_list:
+        function = calls.decorated(module_frame(session, method.module), node, function)
     if "static" in method.flags:
         return function
     if "class" in method.flags:
@@ -273,7 +272,9 @@ def changeable(value: Value | None) -> Value | None:
     items = value.items if isinstance(value, Union) else (value,)
     if not any(isinstance(item, Const) and item.type in ("bool", "int") for item in items):
         return value
-    return join_all(Scalar(item.type) if isinstance(item, Const) and item.type in ("bool", "int") else item for item in items)
+    return join_all(
+        Scalar(item.type) if isinstance(item, Const) and item.type in ("bool", "int") else item for item in items
+    )
 
 
 def meant_for_heirs(session: Session, cls: ClassInfo) -> bool:

@@ -28,7 +28,7 @@ class Naming:
 
     def may_occur(self, source: bytes | bytearray, size: int) -> bool:
         """Whether the first `size` bytes hold one of the words that every match has or stands beside."""
-        return any([source.find(word, 0, size) >= 0 for word in self.words])
+        return any(source.find(word, 0, size) >= 0 for word in self.words)
 
     def occurs(self, source: bytes | bytearray, size: int) -> bool:
         return next(self._positions(source, size), -1) >= 0
@@ -46,9 +46,12 @@ class Naming:
                 start -= 1
             word = _WORD.match(source, start, size)
             name = word[0] if word is not None else b""
-            if name in self._exact or _DYNAMIC.fullmatch(name) or source[start : start + 10] == b"register_{":
-                yield at
-            elif name.endswith(b"_hooks") and source[start - 4 : start] == b"def ":
+            if (
+                name in self._exact
+                or _DYNAMIC.fullmatch(name)
+                or source[start : start + 10] == b"register_{"
+                or (name.endswith(b"_hooks") and source[start - 4 : start] == b"def ")
+            ):
                 yield at
         for name in self._plain:
             for at in _places(source, name, size):

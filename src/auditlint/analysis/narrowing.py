@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 
-from auditlint.analysis import expressions, interpreter
+from auditlint.analysis import declarations, expressions, interpreter, spelling
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.values import (
     NONE,
@@ -84,8 +85,6 @@ def _bool_op(frame: Frame, node: ast.BoolOp) -> bool | None:
         known = test(frame, operand)
         if known is decisive:
             outcome = None if unsure else decisive
-            if unsure:
-                outcome = None
             break
         if known is None:
             unsure = True
@@ -97,7 +96,7 @@ def _bool_op(frame: Frame, node: ast.BoolOp) -> bool | None:
 
 
 def _outcome(frame: Frame, node: ast.expr, value: Value) -> bool | None:
-    if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.Is | ast.IsNot):
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], (ast.Is, ast.IsNot)):
         right = node.comparators[0]
         if isinstance(right, ast.Constant) and right.value is None:
             held = expressions.evaluate(frame, node.left)
@@ -117,7 +116,7 @@ def _outcome(frame: Frame, node: ast.expr, value: Value) -> bool | None:
         ):
             verdicts = {isinstance(item, kinds) for item in alternatives(held)}
             if len(verdicts) == 1 and not any(
-                isinstance(item, Const | Scalar | NNModule | Obj) for item in alternatives(held)
+                isinstance(item, (Const, Scalar, NNModule, Obj)) for item in alternatives(held)
             ):
                 return verdicts.pop()
     return None
@@ -150,7 +149,7 @@ def apply(frame: Frame, node: ast.expr, outcome: bool) -> None:
         _narrow_call(frame, node, outcome)
     elif isinstance(node, ast.Compare) and len(node.ops) == 1:
         _narrow_compare(frame, node, outcome)
-    elif isinstance(node, ast.Name | ast.Attribute):
+    elif isinstance(node, (ast.Name, ast.Attribute)):
         _narrow_truth(frame, node, outcome)
     elif isinstance(node, ast.NamedExpr):
         _narrow_truth(frame, node.target, outcome)
@@ -181,30 +180,32 @@ def _narrow_call(frame: Frame, node: ast.Call, outcome: bool) -> None:
         else:
             _keep(frame, node.args[0], lambda item: None if isinstance(item, kinds) else item)
     elif name == "is_tensor" and node.args:
-        if (
-            not _keep(frame, node.args[0], lambda item: item if isinstance(item, Tensor) is outcome else None)
-            and outcome
-        ):
+        kept = _keep(frame, node.args[0], lambda item: item if isinstance(item, Tensor) is outcome else None)
+        if outcome and not kept:
             _bind(frame, node.args[0], Tensor())
 
 
 def _narrow_compare(frame: Frame, node: ast.Compare, outcome: bool) -> None:
     operator, right = node.ops[0], node.comparators[0]
-    if isinstance(operator, ast.Is | ast.IsNot) and isinstance(right, ast.Constant) and right.value is None:
+    if isinstance(operator, (ast.Is, ast.IsNot)) and isinstance(right, ast.Constant) and right.value is None:
         absent = isinstance(operator, ast.Is) is outcome
         _keep(
             frame,
             node.left,
             lambda item: item if (item == NONE) is absent or (absent and item.kind in ("unknown", "param")) else None,
         )
-    elif isinstance(operator, ast.Eq | ast.NotEq) and isinstance(node.left, ast.Attribute):
+    elif isinstance(operator, (ast.Eq, ast.NotEq)) and isinstance(node.left, ast.Attribute):
         # `x.device.type == "cpu"`.
         left = node.left
-        if left.attr == "type" and isinstance(left.value, ast.Attribute) and left.value.attr == "device":
-            if isinstance(right, ast.Constant) and right.value == "cpu" and isinstance(operator, ast.Eq) is outcome:
-                _keep(
-                    frame, left.value.value, lambda item: Tensor(True, item.dtype) if isinstance(item, Tensor) else item
-                )
+        if (
+            left.attr == "type"
+            and isinstance(left.value, ast.Attribute)
+            and left.value.attr == "device"
+            and isinstance(right, ast.Constant)
+            and right.value == "cpu"
+            and isinstance(operator, ast.Eq) is outcome
+        ):
+            _keep(frame, left.value.value, lambda item: Tensor(True, item.dtype) if isinstance(item, Tensor) else item)
 
 
 def _kinds(frame: Frame, node: ast.expr) -> tuple[type, ...] | None:
@@ -227,10 +228,8 @@ def _either(node: ast.expr) -> list[ast.expr]:
 
 def _become(frame: Frame, node: ast.expr, classes: ast.expr) -> None:
     """After a passed isinstance test on something unknown, it is what the test says."""
-    from auditlint.analysis import annotations
-
     parts = classes.elts if isinstance(classes, ast.Tuple) else _either(classes)
-    values = [annotations.value_of(frame.session, frame.module, part, frame.env) for part in parts]
+    values = [declarations.value_of(frame.session, frame.module, part, frame.env) for part in parts]
     value = join_all(values)
     held = _held(frame, node)
     if held is None or value.kind == "unknown":
@@ -242,7 +241,7 @@ def _become(frame: Frame, node: ast.expr, classes: ast.expr) -> None:
 
 
 def _held(frame: Frame, node: ast.expr) -> Value | None:
-    path = node.id if isinstance(node, ast.Name) else expressions.dotted(node)
+    path = node.id if isinstance(node, ast.Name) else spelling.dotted(node)
     if not path:
         return None
     if isinstance(node, ast.Name):
@@ -254,12 +253,12 @@ def _bind(frame: Frame, node: ast.expr, value: Value) -> None:
     if isinstance(node, ast.Name):
         frame.env.now[node.id] = value
     else:
-        path = expressions.dotted(node)
+        path = spelling.dotted(node)
         if path:
             frame.env.put_path(path, value)
 
 
-def _keep(frame: Frame, node: ast.expr, keep: object) -> bool:
+def _keep(frame: Frame, node: ast.expr, keep: Callable[[Value], Value | None]) -> bool:
     """Rebind a tested variable to the alternatives that pass; False when none is left."""
     held = _held(frame, node)
     if held is None:
@@ -267,10 +266,10 @@ def _keep(frame: Frame, node: ast.expr, keep: object) -> bool:
     items = alternatives(held)
     if any(item.kind == "param" for item in items):
         items = alternatives(settled(held))
-    kept = [part for part in (keep(item) for item in items) if part is not None]  # type: ignore[operator]
+    kept = [part for part in (keep(item) for item in items) if part is not None]
     if not kept:
         return False
-    if len(kept) != len(items) or any(a is not b for a, b in zip(kept, items)):
+    if len(kept) != len(items) or any(a is not b for a, b in zip(kept, items, strict=True)):
         _bind(frame, node, join_all(kept))
     return True
 
@@ -315,7 +314,5 @@ def _matched(frame: Frame, pattern: ast.pattern | None, subject: Value) -> Value
             kept = [item for item in alternatives(settled(subject)) if isinstance(item, kinds)]
             if kept:
                 return join_all(kept)
-        from auditlint.analysis import annotations
-
-        return annotations.value_of(frame.session, frame.module, pattern.cls, frame.env)
+        return declarations.value_of(frame.session, frame.module, pattern.cls, frame.env)
     return subject

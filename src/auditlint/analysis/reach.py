@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from auditlint.analysis import annotations, calls, expressions
+from auditlint.analysis import attributes, calls, declarations, hooks
+from auditlint.analysis.arguments import Arguments
 from auditlint.analysis.frame import Frame
-from auditlint.analysis.hooks import ANY_KIND
 from auditlint.analysis.session import Registration, Session, SiteRecord, Summary
 from auditlint.analysis.sites import Site
 from auditlint.analysis.values import (
@@ -146,20 +146,20 @@ def _site(record: SiteRecord, filename: str, scope: str, hook: Hook, path: tuple
 
 def _header_end(statement: ast.stmt) -> int:
     """The last row of a simple statement, or of the header of a compound one."""
-    if isinstance(statement, ast.If | ast.While):
+    if isinstance(statement, (ast.If, ast.While)):
         return statement.test.end_lineno or statement.lineno
-    if isinstance(statement, ast.For | ast.AsyncFor):
+    if isinstance(statement, (ast.For, ast.AsyncFor)):
         return statement.iter.end_lineno or statement.lineno
-    if isinstance(statement, ast.With | ast.AsyncWith):
+    if isinstance(statement, (ast.With, ast.AsyncWith)):
         return statement.items[-1].context_expr.end_lineno or statement.lineno
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return statement.lineno
     if isinstance(statement, ast.Match):
         return statement.subject.end_lineno or statement.lineno
     return statement.end_lineno or statement.lineno
 
 
-def _arguments(session: Session, registration: Registration) -> calls.Arguments:
+def _arguments(session: Session, registration: Registration) -> Arguments:
     """What torch hands to this hook; an annotation that says more than the signature wins."""
     found = _target(session, registration.callable)
     if registration.kind in SCOPE_KINDS:
@@ -169,16 +169,16 @@ def _arguments(session: Session, registration: Registration) -> calls.Arguments:
         info, taken, _ = found
         for position, parameter in enumerate(info.positional()[taken:]):
             if position < len(given) and parameter.annotation is not None:
-                declared = annotations.parameter(session, info, parameter)
+                declared = declarations.parameter(session, info, parameter)
                 if declared.kind != "unknown":
                     given[position] = declared
-    return calls.Arguments(given, [], star)
+    return Arguments(given, [], star)
 
 
 def _signature(kind: str, found: tuple[FunctionInfo, int, int] | None) -> tuple[list[Value], Value | None]:
     if found is not None:
         required = found[2]
-        if kind == ANY_KIND:
+        if kind == hooks.ANY_KIND:
             kind = BY_COUNT.get(min(required, 4), "forward")
         elif kind == "tensor" and required >= 2:
             kind = "node"
@@ -211,7 +211,7 @@ def _target(session: Session, value: Value, depth: int = 0) -> tuple[FunctionInf
                 return inner[0], taken, _required(inner[0], taken, [name for name, _ in value.keywords])
     if isinstance(value, Obj):
         frame = Frame(session, value.cls.module.body(), Env(None), Summary(value.cls.module.body()), lazy=True)
-        for item in alternatives(expressions.attribute(frame, value, "__call__")):
+        for item in alternatives(attributes.attribute(frame, value, "__call__")):
             if isinstance(item, Bound):
                 return _target(session, item, depth + 1)
     return None
@@ -222,17 +222,15 @@ def _required(info: FunctionInfo, taken: int, named: Iterable[str]) -> int:
     return sum(1 for p in info.positional()[taken:] if p.arg not in info.defaults and p.arg not in given)
 
 
-def _declared(
-    session: Session, registration: Registration, found: tuple[FunctionInfo, int, int] | None
-) -> calls.Arguments:
+def _declared(session: Session, registration: Registration, found: tuple[FunctionInfo, int, int] | None) -> Arguments:
     """A scope's function is called by anyone: its parameters are what they are declared to be."""
     if found is None:
-        return calls.Arguments([], [])
+        return Arguments([], [])
     info, taken, _ = found
     given: list[Value] = []
     for parameter in info.positional()[taken:]:
-        value = annotations.parameter(session, info, parameter)
+        value = declarations.parameter(session, info, parameter)
         if value.kind == "unknown" and registration.kind == "forward method" and parameter.arg not in info.defaults:
             value = TENSOR
         given.append(value)
-    return calls.Arguments(given, [])
+    return Arguments(given, [])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 from fnmatch import fnmatchcase
 
-from auditlint.analysis import calls, names
-from auditlint.analysis.hooks import ANY_KIND
+from auditlint.analysis import binding, calls, hooks, names
 from auditlint.analysis.session import Session, Wrapper
 from auditlint.analysis.values import Bound, Func, Obj, Value
 from auditlint.diagnostics import Step
@@ -27,7 +26,7 @@ def _start_at(session: Session, module: Module, body: list[ast.stmt], row: int, 
     statement = _holding(body, row)
     if statement is None or isinstance(statement, IMPORTS):
         return
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
         if statement in started:
             return
         started.add(statement)
@@ -58,7 +57,7 @@ def _start_class(session: Session, cls: ClassInfo, row: int, started: set[object
     if isinstance(statement, ast.ClassDef):
         nested = cls.module.class_(statement, f"{cls.qualname}.{statement.name}", cls.parent)
         _start_class(session, nested, row, started)
-    elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+    elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
         if statement not in started:
             started.add(statement)
             method = cls.module.function(statement, f"{cls.qualname}.{statement.name}", cls, cls.parent)
@@ -115,7 +114,7 @@ def run_generic(session: Session, function: Func, receiver: Value | None = None)
     session.ran.add((function.info, function.env))
     if receiver is None and function.info.cls is not None:
         receiver = names.self_object(session, function.info.cls)
-    calls.run_function(session, function, calls.unbound(session, function.info, receiver), lazy=True)
+    calls.run_function(session, function, binding.unbound(session, function.info, receiver), lazy=True)
 
 
 def run_pending(session: Session) -> None:
@@ -135,13 +134,13 @@ def configured(session: Session, module: Module) -> None:
         step = Step("configuration", module.filename, function.row)
         value: Value = Func(function, None) if receiver is None else Bound(Func(function, None), receiver)
         if any(_named(dotted, pattern) for pattern in config.hooks):
-            session.register(ANY_KIND, value, "configuration", step)
+            session.register(hooks.ANY_KIND, value, "configuration", step)
         hot = hot_file or any(_named(dotted, pattern) for pattern in config.hot_paths.functions)
         if hot and not any(fnmatchcase(function.name, pattern) for pattern in config.hot_paths.exempt):
             session.register("hot path", value, "hot path", step)
-        if config.check_forward and function.name == "forward" and isinstance(receiver, Obj):
-            if names.is_nn_module(session, receiver.cls):
-                session.register("forward method", value, "forward", step)
+        forward = config.check_forward and function.name == "forward"
+        if forward and isinstance(receiver, Obj) and names.is_nn_module(session, receiver.cls):
+            session.register("forward method", value, "forward", step)
 
 
 def _named(dotted: str, pattern: str) -> bool:
@@ -152,7 +151,7 @@ def _functions(session: Session, module: Module) -> list[tuple[FunctionInfo, Obj
     found: list[tuple[FunctionInfo, Obj | None]] = []
     for name, statements in module.names.items():
         statement = statements[-1]
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
             found.append((module.function(statement, name), None))
         elif isinstance(statement, ast.ClassDef):
             cls = module.class_(statement, name)

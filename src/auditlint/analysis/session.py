@@ -21,10 +21,12 @@ from auditlint.analysis.values import (
     Func,
     Lazy,
     ListObj,
+    Mapping,
     Obj,
     Param,
     Result,
     Scalar,
+    Seq,
     Tup,
     Union,
     Value,
@@ -206,23 +208,20 @@ class Session:
 
 def flat_callables(value: Value, depth: int = 0) -> list[Value]:
     """The callables that a value may be, or, for containers, may hold."""
-    kind = value.kind
-    if kind in ("func", "bound", "partial", "obj", "param", "result"):
+    if value.kind in ("func", "bound", "partial", "obj", "param", "result"):
         return [value]
     if depth > 4:
         return []
     found: list[Value] = []
     parts: Iterable[Value] = ()
-    if isinstance(value, Union | Tup):
+    if isinstance(value, (Union, Tup)):
         parts = value.items
-    elif isinstance(value, ListObj):
+    elif isinstance(value, (ListObj, Seq, Mapping)):
         parts = (value.element,)
     elif isinstance(value, DictObj):
         parts = (*value.items.values(), value.rest)
-    elif kind in ("seq", "mapping"):
-        parts = (value.element,)  # type: ignore[union-attr]
-    elif kind == "lazy":
-        parts = (value.force(),)  # type: ignore[union-attr]
+    elif isinstance(value, Lazy):
+        parts = (value.force(),)
     for part in parts:
         found.extend(flat_callables(part, depth + 1))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from auditlint.analysis import calls, expressions
+from auditlint.analysis import binding, calls, expressions
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.session import Session, Summary
 from auditlint.analysis.values import Env, Obj, Value
@@ -26,7 +26,7 @@ def run_store(session: Session, obj: Obj, method: FunctionInfo, statement: ast.s
 
 def _store_directly(session: Session, obj: Obj, method: FunctionInfo, statement: ast.stmt, name: str) -> bool:
     """Evaluate the one statement by itself, where it needs nothing of the method but its parameters."""
-    if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+    if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
         return False
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     if not all(isinstance(target, ast.Attribute) for target in targets):
@@ -38,7 +38,7 @@ def _store_directly(session: Session, obj: Obj, method: FunctionInfo, statement:
         session, method, Env(session.class_envs.get(method.cls) if method.cls else None), Summary(method), True
     )
     given = constructor_arguments(session, obj, method)
-    bound = calls.bind(session, method, *given) if given is not None else calls.unbound(session, method, obj)
+    bound = binding.bind(session, method, *given) if given is not None else binding.unbound(session, method, obj)
     for parameter, value in bound.items():
         frame.env.put(parameter, value)
     frame.statement = statement

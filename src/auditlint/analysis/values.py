@@ -1,7 +1,7 @@
 """The lattice: what an expression may be, as far as syncs are concerned.
 
-Values are immutable and compare by structure (`kind` keeps tuples of the same shape apart), except the mutable objects (`ListObj`, `DictObj`, `Obj`, `Env`),
-which stand for one allocation each and only ever grow by joining.
+Values are immutable and compare by structure (`kind` keeps tuples of the same shape apart), except the mutable objects
+(`ListObj`, `DictObj`, `Obj`, `Env`), which stand for one allocation each and only ever grow by joining.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from auditlint.analysis.session import Summary
     from auditlint.project.modules import ClassInfo, FunctionInfo, Module
 
 MAX_ALTERNATIVES = 12
@@ -227,7 +228,7 @@ class DictObj:
 class Obj:
     """An instance of a project's class. `args` are the constructor's, None where it was not seen being made."""
 
-    __slots__ = ("args", "attrs", "cls", "done", "exact", "key", "keywords")
+    __slots__ = ("args", "attrs", "built", "cls", "done", "exact", "keywords")
     kind = "obj"
 
     def __init__(
@@ -243,7 +244,8 @@ class Obj:
         self.exact = exact
         self.attrs: dict[str, Value] = {}
         self.done: set[object] = set()
-        self.key: object = None
+        # What the run of the constructor came to, once it was followed.
+        self.built: Summary | None = None
 
     def put(self, name: str, value: Value) -> None:
         held = self.attrs.get(name)
@@ -358,7 +360,6 @@ NEVER = Union(())
 NONE = Const(None, "NoneType")
 SCALAR = Scalar()
 TENSOR = Tensor()
-HOST_TENSOR = Tensor(host=True)
 BOOL = Scalar("bool")
 INT = Scalar("int")
 FLOAT = Scalar("float")
@@ -369,8 +370,6 @@ MODULE = NNModule()
 ANY_DEVICE = Device()
 CPU = Device(True)
 OUTPUT = Union((TENSOR, TENSORS, ModelOutput()))
-
-Callables = (Func, Bound, Partial, Method)
 
 
 def tup(items: tuple[Value, ...]) -> Value:
@@ -387,14 +386,14 @@ def const(value: object) -> Value:
     """The value of a literal; floats and other numbers are not worth telling apart."""
     if value is None:
         return NONE
-    if isinstance(value, bool | int | str):
+    if isinstance(value, (bool, int, str)):
         return Const(value, type(value).__name__)
     return Scalar(type(value).__name__)
 
 
 def alternatives(value: Value) -> tuple[Value, ...]:
     """The values that it may be."""
-    if isinstance(value, Lazy | Union):
+    if isinstance(value, (Lazy, Union)):
         value = forced(value)
         if isinstance(value, Union):
             return value.items
@@ -409,7 +408,7 @@ def settled(value: Value) -> Value:
         return UNKNOWN
     if isinstance(value, Lazy):
         return settled(value.force())
-    if isinstance(value, Union) and any(isinstance(item, Param | Lazy | Result) for item in value.items):
+    if isinstance(value, Union) and any(isinstance(item, (Param, Lazy, Result)) for item in value.items):
         return join_all(settled(item) for item in value.items)
     return value
 
@@ -449,11 +448,11 @@ def join_all(values: Iterable[Value]) -> Value:
 
 
 def _summary(items: list[Value]) -> Value:
-    """Fewer alternatives that still cover what matters: scalars merge, tuples merge by position, and at last all else goes."""
+    """Fewer alternatives that cover what matters: scalars merge, tuples merge by position, at last all else goes."""
     kept: dict[Value, None] = {}
     tuples: dict[int, Tup] = {}
     for item in items:
-        if isinstance(item, Const | Scalar):
+        if isinstance(item, (Const, Scalar)):
             kept[NONE if item == NONE else SCALAR] = None
         elif isinstance(item, Tup):
             held = tuples.get(len(item.items))
@@ -474,34 +473,24 @@ def any_device(value: Value) -> bool:
     return any(type(item) is Tensor and not item.host for item in alternatives(settled(value)))
 
 
-def any_tensor(value: Value) -> bool:
-    """Whether it may be a tensor, wherever it lives."""
-    return any(type(item) is Tensor for item in alternatives(settled(value)))
-
-
-def all_known(value: Value) -> bool:
-    """Whether every alternative is known."""
-    return all(type(item) is not Unknown for item in alternatives(settled(value)))
-
-
 def holds_device(value: Value, depth: int = 0) -> bool:
     """Whether it is, or contains, a tensor on the device (what printing or comparing a container would read)."""
     if depth > MAX_NESTING:
         return False
     for item in alternatives(settled(value)):
-        kind = type(item)
-        if kind is Tensor:
-            if not item.host:  # type: ignore[union-attr]
+        if isinstance(item, Tensor):
+            if not item.host:
                 return True
-        elif kind is Tup:
-            if any(holds_device(part, depth + 1) for part in item.items):  # type: ignore[union-attr]
+        elif isinstance(item, Tup):
+            if any(holds_device(part, depth + 1) for part in item.items):
                 return True
-        elif kind is Seq or kind is Mapping or kind is ListObj:
-            if holds_device(item.element, depth + 1):  # type: ignore[union-attr]
+        elif isinstance(item, (Seq, Mapping, ListObj)):
+            if holds_device(item.element, depth + 1):
                 return True
-        elif kind is DictObj:
-            if any(holds_device(part, depth + 1) for part in (*item.items.values(), item.rest)):  # type: ignore[union-attr]
-                return True
+        elif isinstance(item, DictObj) and any(
+            holds_device(part, depth + 1) for part in (*item.items.values(), item.rest)
+        ):
+            return True
     return False
 
 
@@ -509,35 +498,34 @@ def element(value: Value) -> Value:
     """What iterating over it yields."""
     parts: list[Value] = []
     for item in alternatives(settled(value)):
-        kind = type(item)
-        if kind is Tup:
-            parts.extend(item.items)  # type: ignore[union-attr]
-        elif kind is Seq or kind is ListObj:
-            if item.element is not NEVER:  # type: ignore[union-attr]
-                parts.append(item.element)  # type: ignore[union-attr]
-        elif kind is DictObj:
-            parts.extend(const(key) for key in item.items)  # type: ignore[union-attr]
-            if item.rest is not NEVER or not item.items:  # type: ignore[union-attr]
+        if isinstance(item, Tup):
+            parts.extend(item.items)
+        elif isinstance(item, (Seq, ListObj)):
+            if item.element is not NEVER:
+                parts.append(item.element)
+        elif isinstance(item, DictObj):
+            parts.extend(const(key) for key in item.items)
+            if item.rest is not NEVER or not item.items:
                 parts.append(UNKNOWN)
-        elif kind is Mapping:
-            parts.append(STR)
-        elif kind is Tensor:
-            parts.append(item)
-        elif kind is Array:
-            parts.append(ARRAY)
-        elif kind is Const or kind is Scalar:
-            parts.append(SCALAR)
-        elif kind is NNModule:
-            parts.append(MODULE)
         else:
-            parts.append(UNKNOWN)
+            parts.append(ELEMENTS.get(type(item), UNKNOWN) if type(item) is not Tensor else item)
     return join_all(parts)
+
+
+# What the values of a kind yield that tell no more about it.
+ELEMENTS: dict[type, Value] = {
+    Mapping: STR,
+    Array: ARRAY,
+    Const: SCALAR,
+    Scalar: SCALAR,
+    NNModule: MODULE,
+}
 
 
 def truth(value: Value) -> bool | None:
     """What a test of it gives, where that is known."""
     if type(value) is Const:
         return bool(value.value)
-    if isinstance(value, Func | Bound | Partial | ClassVal | ModuleRef):
+    if isinstance(value, (Func, Bound, Partial, ClassVal, ModuleRef)):
         return True
     return None

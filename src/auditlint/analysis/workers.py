@@ -7,19 +7,31 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from auditlint.analysis.engine import Found, Scan, Share
+from auditlint.analysis.engine import Found, Share
 from auditlint.analysis.session import Wrappers
-from auditlint.analysis.sites import Site
 from auditlint.config import Config
-from auditlint.project.project import Broken, Project
+from auditlint.project.project import Project
 
 # Below this many files one process is done before a second has started.
 WORTH_A_PROCESS = 150
 MAX_PROCESSES = 8
+
+
+# A method of a Share, the number of its project, and the arguments.
+Call: TypeAlias = tuple[str, int, tuple[Any, ...]]
+
+
+class State(Protocol):
+    """What a start needs to know of a project."""
+
+    relevant: list[tuple[str, int]]
+    names: list[str]
+    wrappers: Wrappers
+    classes: set[str]
 
 
 class Worker(NamedTuple):
@@ -31,66 +43,73 @@ class Worker(NamedTuple):
 
 
 class Crew:
-    """The processes that analyse a project, this one included. Results come in the order of the shares."""
+    """The processes that analyse some projects, this one included. Each has a share of every project."""
 
-    def __init__(self, project: Project, config: Config, jobs: int) -> None:
-        count = _processes(len(project.files), jobs)
-        self.shares = [Share(project, config, project.files[i::count]) for i in range(count)]
-        self.own = self.shares[0]
-        self.workers: list[Worker] = []
+    def __init__(self, projects: Sequence[tuple[Project, Config]], jobs: int) -> None:
+        count = _processes(sum(len(project.files) for project, _ in projects), jobs)
+        self._shares = [
+            [Share(project, config, project.files[i::count]) for project, config in projects] for i in range(count)
+        ]
+        self._workers: list[Worker] = []
         self._load = [0] * count
-        self._home: dict[str, int] = {}
+        self._home: dict[tuple[int, str], int] = {}
 
     def __enter__(self) -> Crew:
-        for share in self.shares[1:]:
-            self.workers.append(_fork(share, self.workers))
+        for shares in self._shares[1:]:
+            self._workers.append(_fork(shares, self._workers))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for worker in self.workers:
+        for worker in self._workers:
             os.close(worker.requests)
             os.close(worker.answers)
             if kind is not None:
                 os.kill(worker.pid, signal.SIGKILL)
             os.waitpid(worker.pid, 0)
 
-    def scan(self) -> list[Scan]:
-        return self._all("scan", [()] * len(self.shares))
+    def ask(
+        self, method: str, projects: Iterable[int], given: Mapping[int, tuple[Any, ...]] | None = None
+    ) -> dict[int, list[Any]]:
+        """What each process answers for each of the projects, by project, in the order of the processes."""
+        calls = [(method, i, given[i] if given is not None else ()) for i in projects]
+        return self._gathered([calls] * len(self._shares))
 
-    def search(self, names: Sequence[str]) -> list[list[tuple[str, int]]]:
-        return self._all("search", [(names,)] * len(self.shares))
-
-    def start(
-        self, files: Sequence[tuple[str, int]], relevant: Sequence[str], wrappers: Wrappers, classes: Sequence[str]
-    ) -> list[Found]:
-        """Start these files, each in the process that has had it before, or else in the one with least to do."""
-        parts: list[list[str]] = [[] for _ in self.shares]
-        for filename, size in sorted(files, key=lambda file: (-file[1], file[0])):
-            home = self._home.get(filename)
+    def start(self, states: Mapping[int, State]) -> dict[int, list[Found]]:
+        """Start the relevant files, each in the process that has had it before, or else in the one with least to do."""
+        parts: list[dict[int, list[str]]] = [{i: [] for i in states} for _ in self._shares]
+        files = [(size, i, filename) for i, state in states.items() for filename, size in state.relevant]
+        for size, i, filename in sorted(files, key=lambda file: (-file[0], file[1], file[2])):
+            home = self._home.get((i, filename))
             if home is None:
-                home = self._home[filename] = self._load.index(min(self._load))
+                home = self._home[i, filename] = self._load.index(min(self._load))
                 self._load[home] += size
-            parts[home].append(filename)
-        return self._all("start", [(sorted(part), relevant, wrappers, classes) for part in parts])
+            parts[home][i].append(filename)
+        return self._gathered(
+            [
+                [
+                    ("start", i, (sorted(part[i]), state.names, state.wrappers, sorted(state.classes)))
+                    for i, state in states.items()
+                ]
+                for part in parts
+            ]
+        )
 
-    def finish(self) -> list[list[Site]]:
-        return self._all("finish", [()] * len(self.shares))
-
-    def broken(self) -> list[list[Broken]]:
-        return self._all("broken", [()] * len(self.shares))
-
-    def _all(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        for worker, given in zip(self.workers, arguments[1:], strict=True):
-            _send(worker.requests, (method, given))
-        results = [getattr(self.own, method)(*arguments[0])]
-        for worker in self.workers:
+    def _gathered(self, calls: Sequence[Sequence[Call]]) -> dict[int, list[Any]]:
+        for worker, wanted in zip(self._workers, calls[1:], strict=True):
+            _send(worker.requests, wanted)
+        answers = [_answers(self._shares[0], calls[0])]
+        for worker in self._workers:
             failed, value = _receive(worker.answers)
             if failed:
                 raise RuntimeError(value)
-            results.append(value)
-        return results
+            answers.append(value)
+        return {i: [answer[at] for answer in answers] for at, (_, i, _) in enumerate(calls[0])}
+
+
+def _answers(shares: Sequence[Share], calls: Sequence[Call]) -> list[Any]:
+    return [getattr(shares[i], method)(*given) for method, i, given in calls]
 
 
 def _processes(files: int, jobs: int) -> int:
@@ -98,12 +117,14 @@ def _processes(files: int, jobs: int) -> int:
     if not hasattr(os, "fork") or threading.active_count() > 1 or sys.platform == "darwin":
         return 1
     if jobs <= 0:
-        jobs = min(MAX_PROCESSES, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        jobs = min(
+            MAX_PROCESSES, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        )
         jobs = min(jobs, files // WORTH_A_PROCESS)
     return max(1, min(jobs, files))
 
 
-def _fork(share: Share, others: Sequence[Worker]) -> Worker:
+def _fork(shares: Sequence[Share], others: Sequence[Worker]) -> Worker:
     requests_out, requests_in = os.pipe()
     answers_out, answers_in = os.pipe()
     pid = os.fork()
@@ -119,22 +140,21 @@ def _fork(share: Share, others: Sequence[Worker]) -> Worker:
             os.close(other.answers)
         os.close(requests_in)
         os.close(answers_out)
-        _serve(share, requests_out, answers_in)
+        _serve(shares, requests_out, answers_in)
         status = 0
     finally:
         os._exit(status)
 
 
-def _serve(share: Share, requests: int, answers: int) -> None:
+def _serve(shares: Sequence[Share], requests: int, answers: int) -> None:
     """Answer calls until the other end is closed."""
     while True:
         try:
-            method, given = _receive(requests)
+            calls = _receive(requests)
         except EOFError:
             return
-        call: Callable[..., object] = getattr(share, method)
         try:
-            answer = (False, call(*given))
+            answer: tuple[bool, object] = (False, _answers(shares, calls))
         except Exception:
             import traceback
 

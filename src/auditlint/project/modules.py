@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Module
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# `except*` is a statement of its own, with the same fields, since Python 3.11.
+TRY: tuple[type[ast.Try], ...] = (ast.Try, getattr(ast, "TryStar", ast.Try))
 
 
 class Module:
@@ -131,7 +133,7 @@ class ClassInfo:
     def method(self, name: str) -> FunctionInfo | None:
         """The function that the class body itself binds to this name; the last one wins."""
         for statement in reversed(self.members.get(name, ())):
-            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 return self.module.function(statement, f"{self.qualname}.{name}", self, self.parent)
         return None
 
@@ -143,7 +145,7 @@ class ClassInfo:
 
     @property
     def stores(self) -> dict[str, list[tuple[FunctionInfo, ast.stmt]]]:
-        """Attributes of `self` and the (method, statement) pairs that store them; "" for `setattr(self, <expr>, ...)`."""
+        """Attributes of `self` and the (method, statement) pairs that store them; "" where the name is computed."""
         if self._stores is None:
             self._stores = {}
             for method in self.methods():
@@ -155,7 +157,7 @@ class ClassInfo:
     def _index(self, method: FunctionInfo, receiver: str) -> None:
         assert self._stores is not None
         node = method.node
-        assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         for statement in nested_statements(node.body):
             for name in _stored_attributes(statement, receiver):
                 self._stores.setdefault(name, []).append((method, statement))
@@ -168,17 +170,17 @@ def flat_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Statements of a scope, those under if/try/with/for included, definitions not entered."""
     for statement in body:
         yield statement
-        if isinstance(statement, ast.If | ast.For | ast.While | ast.AsyncFor):
+        if isinstance(statement, (ast.If, ast.For, ast.While, ast.AsyncFor)):
             yield from flat_statements(statement.body)
             yield from flat_statements(statement.orelse)
-        elif isinstance(statement, ast.With | ast.AsyncWith):
+        elif isinstance(statement, (ast.With, ast.AsyncWith)):
             yield from flat_statements(statement.body)
-        elif isinstance(statement, ast.Try) or type(statement).__name__ == "TryStar":
-            yield from flat_statements(statement.body)  # type: ignore[attr-defined]
-            for handler in statement.handlers:  # type: ignore[attr-defined]
+        elif isinstance(statement, TRY):
+            yield from flat_statements(statement.body)
+            for handler in statement.handlers:
                 yield from flat_statements(handler.body)
-            yield from flat_statements(statement.orelse)  # type: ignore[attr-defined]
-            yield from flat_statements(statement.finalbody)  # type: ignore[attr-defined]
+            yield from flat_statements(statement.orelse)
+            yield from flat_statements(statement.finalbody)
         elif isinstance(statement, ast.Match):
             for case in statement.cases:
                 yield from flat_statements(case.body)
@@ -188,7 +190,7 @@ def nested_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """As `flat_statements`, entering nested functions too."""
     for statement in flat_statements(body):
         yield statement
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield from nested_statements(statement.body)
 
 
@@ -206,9 +208,9 @@ def bound_names(statement: ast.stmt) -> Iterator[str]:
     elif isinstance(statement, ast.Assign):
         for target in statement.targets:
             yield from target_names(target)
-    elif isinstance(statement, ast.AnnAssign | ast.AugAssign | ast.For | ast.AsyncFor):
+    elif isinstance(statement, (ast.AnnAssign, ast.AugAssign, ast.For, ast.AsyncFor)):
         yield from target_names(statement.target)
-    elif isinstance(statement, ast.With | ast.AsyncWith):
+    elif isinstance(statement, (ast.With, ast.AsyncWith)):
         for item in statement.items:
             if item.optional_vars is not None:
                 yield from target_names(item.optional_vars)
@@ -217,7 +219,7 @@ def bound_names(statement: ast.stmt) -> Iterator[str]:
 def target_names(target: ast.expr) -> Iterator[str]:
     if isinstance(target, ast.Name):
         yield target.id
-    elif isinstance(target, ast.Tuple | ast.List):
+    elif isinstance(target, (ast.Tuple, ast.List)):
         for part in target.elts:
             yield from target_names(part)
     elif isinstance(target, ast.Starred):
@@ -228,17 +230,17 @@ def _stored_attributes(statement: ast.stmt, receiver: str) -> Iterator[str]:
     targets: list[ast.expr] = []
     if isinstance(statement, ast.Assign):
         targets = list(statement.targets)
-    elif isinstance(statement, ast.AnnAssign | ast.AugAssign | ast.For | ast.AsyncFor):
+    elif isinstance(statement, (ast.AnnAssign, ast.AugAssign, ast.For, ast.AsyncFor)):
         targets = [statement.target]
-    elif isinstance(statement, ast.With | ast.AsyncWith):
+    elif isinstance(statement, (ast.With, ast.AsyncWith)):
         targets = [item.optional_vars for item in statement.items if item.optional_vars is not None]
     elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
         yield from _registered_attribute(statement.value, receiver)
     while targets:
         target = targets.pop()
-        if isinstance(target, ast.Tuple | ast.List):
+        if isinstance(target, (ast.Tuple, ast.List)):
             targets.extend(target.elts)
-        elif isinstance(target, ast.Starred) or isinstance(target, ast.Subscript):
+        elif isinstance(target, (ast.Starred, ast.Subscript)):
             targets.append(target.value)
         elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == receiver:
             yield target.attr
@@ -281,8 +283,9 @@ def _flags(node: FunctionNode) -> frozenset[str]:
             flags.add("setter")
         elif name == "abstractmethod":
             flags.add("abstract")
-    if getattr(node, "name", "") in ("__new__", "__init_subclass__", "__class_getitem__"):
-        flags.add("static" if node.name == "__new__" else "class")  # type: ignore[union-attr]
+    own = getattr(node, "name", "")
+    if own in ("__new__", "__init_subclass__", "__class_getitem__"):
+        flags.add("static" if own == "__new__" else "class")
     return frozenset(flags)
 
 
@@ -292,11 +295,9 @@ def _defaults(node: FunctionNode) -> dict[str, ast.expr]:
         return {}
     arguments = node.args
     positional = arguments.posonlyargs + arguments.args
-    defaults = {
-        parameter.arg: value
-        for parameter, value in zip(positional[len(positional) - len(arguments.defaults) :], arguments.defaults)
-    }
-    for parameter, value in zip(arguments.kwonlyargs, arguments.kw_defaults):
+    optional = positional[len(positional) - len(arguments.defaults) :]
+    defaults = {parameter.arg: value for parameter, value in zip(optional, arguments.defaults, strict=True)}
+    for parameter, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         if value is not None:
             defaults[parameter.arg] = value
     return defaults

@@ -165,7 +165,7 @@ def parse(filename: str, source: bytes) -> ast.Module | Broken:
     except SyntaxError as error:
         return Broken(filename, max(1, error.lineno or 1), max(1, error.offset or 1), f"syntax error: {error.msg}")
     except _PARSE_ERRORS as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError | MemoryError) else str(error)
+        reason = "nested too deeply" if isinstance(error, (RecursionError, MemoryError)) else str(error)
         return Broken(filename, 1, 1, reason)
     finally:
         if enabled:

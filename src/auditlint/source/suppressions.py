@@ -69,7 +69,7 @@ def apply(
             # The file went away after it was analysed: nothing says that its findings are suppressed.
             kept += own
             continue
-        if not (may_be_suppressed(data) if own else may_hold_directives(data)):
+        if not _worth_reading(data, own):
             kept += own
             continue
         source = layout(parse_source(data).text)
@@ -82,6 +82,22 @@ def apply(
         kept += left
         kept += _suppress(about, [item for item in known if item.form in _NOQA_FORMS], source)[0]
     return sorted(kept, key=lambda item: (item.filename, item.location, item.code, item.message))
+
+
+def _worth_reading(data: bytes, own: list[Diagnostic]) -> bool:
+    """Whether a file has to be split into tokens: a plain `noqa` matters only beside a finding."""
+    if may_hold_directives(data):
+        return True
+    if not own or not may_be_suppressed(data):
+        return False
+    if b"flake8" in data.lower():
+        return True
+    rows = data.splitlines()
+    return any(
+        b"noqa" in row.lower()
+        for item in own
+        for row in rows[min(item.statement[0], item.location.row) - 1 : max(item.statement[1], item.end_location.row)]
+    )
 
 
 def _suppress(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
-from auditlint.analysis import expressions, names
+from auditlint.analysis import expressions, names, spelling
 from auditlint.analysis.session import Session
 from auditlint.analysis.values import (
     ANY_DEVICE,
@@ -69,7 +69,7 @@ def value_of(session: Session, module: Module, node: ast.expr | None, env: Env |
         return join(left, value_of(session, module, node.right, env, depth + 1))
     if isinstance(node, ast.Subscript):
         return _subscript(session, module, node, env, depth)
-    if isinstance(node, ast.Name | ast.Attribute):
+    if isinstance(node, (ast.Name, ast.Attribute)):
         return _named(session, module, node, env)
     return UNKNOWN
 
@@ -137,7 +137,7 @@ def _subscript(session: Session, module: Module, node: ast.Subscript, env: Env |
     if name in ("Annotated", "Final", "ClassVar", "Required", "NotRequired"):
         return of(inner[0])
     if name == "Literal":
-        return join_all(expressions.literal(part) for part in inner)
+        return join_all(spelling.literal(part) for part in inner)
     if name in ("tuple", "Tuple"):
         if len(inner) == 2 and isinstance(inner[1], ast.Constant) and inner[1].value is ...:
             return Seq(of(inner[0]))
@@ -154,7 +154,7 @@ def _subscript(session: Session, module: Module, node: ast.Subscript, env: Env |
         return join_all(
             Tensor(item.host, dtype) if isinstance(item, Tensor) else item for item in alternatives(of(inner[0]))
         )
-    return _named(session, module, owner, env) if isinstance(owner, ast.Name | ast.Attribute) else UNKNOWN
+    return _named(session, module, owner, env) if isinstance(owner, (ast.Name, ast.Attribute)) else UNKNOWN
 
 
 def parameter(session: Session, info: FunctionInfo, argument: ast.arg) -> Value:
