@@ -23,7 +23,7 @@ def finding(row: int, first: int = 0, last: int = 0, code: str = "AUD101") -> Di
 
 
 def added(data: bytes, *found: Diagnostic) -> bytes:
-    """Return the file after `add_noqa`, checked: same program, nothing left to say, and nothing done the second time."""
+    """Return the file after `add_noqa`, checked: same program, nothing left to say, nothing done the second time."""
     written = {FILE: data}
     read, write = written.__getitem__, written.__setitem__
     add_noqa(found, read, write)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from auditlint.analysis import binding, roots
 from auditlint.analysis.naming import call_rows
-from auditlint.analysis.values import UNKNOWN, Obj, Param, Union, Value, alternatives, forced, join_all, settled
+from auditlint.analysis.values import NONE, UNKNOWN, Obj, Param, Union, Value, alternatives, forced, join_all, settled
 from auditlint.project.modules import FunctionInfo
 
 if TYPE_CHECKING:
@@ -58,10 +58,18 @@ def handed_over(session: Session, param: Param) -> Value:
         if values:
             value = join_all(values)
             declared = settled(param.declared)
-            unknown = any(item.kind == "unknown" for item in alternatives(settled(value)))
-            session.handed[key] = param if unknown and declared.kind != "unknown" else value
+            kinds = {item.kind if item != NONE else "none" for item in alternatives(settled(value))}
+            # Callers that hand over nothing, or something unknown, leave what an annotation says, not what a default does.
+            said = declared.kind != "unknown" and _annotated(param)
+            session.handed[key] = param if said and ("unknown" in kinds or kinds == {"none"}) else value
         session.limit = limit
     return session.handed[key]
+
+
+def _annotated(param: Param) -> bool:
+    arguments = param.info.arguments
+    every = [] if arguments is None else [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return any(parameter.arg == param.name and parameter.annotation is not None for parameter in every)
 
 
 def find_callers(session: Session, info: FunctionInfo) -> None:

@@ -142,7 +142,8 @@ def destination(given: Arguments) -> tuple[bool, bool, bool]:
             device = True
         else:
             stays = True
-    return host, device, stays
+    # Several backends' answers to one question: a device is what the analysis is about.
+    return host and not device, device, stays
 
 
 def _copies(verb: str, given: Arguments) -> bool:

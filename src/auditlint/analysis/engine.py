@@ -92,7 +92,7 @@ class Share:
         for files, words in ((self.hooked, hooked), (self.files, others)):
             if words:
                 for filename, source, size in self._sources(files):
-                    if any([source.find(word, 0, size) >= 0 for word in words]):
+                    if any(source.find(word, 0, size) >= 0 for word in words):
                         found[filename] = size
         return sorted(found.items())
 

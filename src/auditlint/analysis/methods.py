@@ -124,7 +124,7 @@ def _unknown_method(frame: Frame, node: ast.expr, owner: Value, name: str, given
             return Tensor(host=True)
         if name == "to" and not conditions.non_blocking(given):
             host, device, stays = conditions.destination(given)
-            if host and not device and not stays:
+            if host and not device and not stays and _says_cpu(node):
                 frame.site("cpu", '.to("cpu")', node, "Tensor.to", definite=False)
                 return Tensor(host=True)
         if name == "synchronize" and len(given.args) <= 2:
@@ -174,3 +174,13 @@ def _module_method(frame: Frame, node: ast.expr, owner: NNModule | Obj, name: st
 
 def _is_module(frame: Frame, owner: NNModule | Obj) -> bool:
     return isinstance(owner, NNModule) or names.is_nn_module(frame.session, owner.cls)
+
+
+def _says_cpu(node: ast.expr) -> bool:
+    """Whether the call itself names the CPU: of an unknown value nothing else tells that it is copied."""
+    given = [*node.args, *(keyword.value for keyword in node.keywords)] if isinstance(node, ast.Call) else []
+    for part in given:
+        name = part.args[0] if isinstance(part, ast.Call) and part.args else part
+        if isinstance(name, ast.Constant) and isinstance(name.value, str) and name.value.startswith("cpu"):
+            return True
+    return False

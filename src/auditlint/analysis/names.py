@@ -223,8 +223,8 @@ def class_member(session: Session, owner: ClassInfo, statements: list[ast.stmt],
             run.execute_block(frame, [statement])
             for name in bound_names(statement):
                 value = changeable(frame.env.now.get(name)) or UNKNOWN
-                if isinstance(statement, ast.AnnAssign) and value.kind in ("extinstance", "unknown"):
-                    # `field(default_factory=...)` and its like: the annotation tells.
+                if isinstance(statement, ast.AnnAssign) and (value.kind in ("extinstance", "unknown") or value == NONE):
+                    # `field(default_factory=...)`, or None until somebody knows better: the annotation tells.
                     value = declarations.value_of(session, owner.module, statement.annotation)
                 if isinstance(value, Func) and not isinstance(receiver, ClassVal):
                     value = Bound(value, receiver)

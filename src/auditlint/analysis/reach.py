@@ -179,7 +179,10 @@ def _signature(kind: str, found: tuple[FunctionInfo, int, int] | None) -> tuple[
     if found is not None:
         required = found[2]
         if kind == hooks.ANY_KIND:
-            kind = BY_COUNT.get(min(required, 4), "forward")
+            # `def wrapped(*args)` passes on whatever torch hands over.
+            arguments = found[0].arguments
+            passes_on = arguments is not None and arguments.vararg is not None
+            kind = "forward" if passes_on else BY_COUNT.get(min(required, 4), "forward")
         elif kind == "tensor" and required >= 2:
             kind = "node"
         elif kind == "forward" and required == 4:

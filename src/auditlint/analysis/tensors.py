@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from auditlint.analysis import conditions, expressions
+from auditlint.analysis import conditions, expressions, spelling
 from auditlint.analysis.arguments import Arguments
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.values import (
@@ -246,7 +246,7 @@ def tensor_method(frame: Frame, node: ast.expr, owner: Tensor, name: str, given:
     others_host = all(
         item.host for value in given.all()[1:] for item in alternatives(settled(value)) if isinstance(item, Tensor)
     )
-    if not owner.host or not others_host or name in ("to", "cuda", "copy_"):
+    if not owner.host or not others_host or (name in ("to", "cuda", "copy_") and not _moves_for_good(frame, node)):
         conditions.report(frame, f"Tensor.{name}", node, f".{name}()", given)
     if name == "cpu":
         return Tensor(True, owner.dtype)
@@ -287,6 +287,15 @@ def moved(given: Arguments) -> Value:
     """What `f(value, device)` of another library gives: the same, on the host where the device is the host."""
     host, device, _ = conditions.destination(given)
     return _with_tensor(given.args[0], Tensor(True)) if host and not device else given.args[0]
+
+
+def _moves_for_good(frame: Frame, node: ast.expr) -> bool:
+    """`self.x = self.x.to(device)` copies once, not at every call."""
+    statement = frame.statement
+    if not (isinstance(statement, ast.Assign) and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return False
+    moved = spelling.dotted(node.func.value)
+    return bool(moved) and any("." in moved and spelling.dotted(target) == moved for target in statement.targets)
 
 
 def _moved(owner: Tensor, given: Arguments) -> Value:
@@ -334,5 +343,5 @@ def constructed(given: Arguments, tensor: Tensor) -> Value:
             continue
         found = {conditions.device_of(item) for item in alternatives(settled(value)) if item != NONE}
         if found:
-            return join_all([Tensor(where is True, dtype, tensor.single) for where in found])
+            return Tensor(found == {True}, dtype, tensor.single)
     return Tensor(tensor.host, dtype, tensor.single)

@@ -29,6 +29,15 @@ from auditlint.analysis.values import (
 from auditlint.facts.returns import CONSTRUCTORS, FUNCTIONS, MODULE_CLASSES
 from auditlint.facts.syncs import SYNCS
 
+# Whether a compiler looks on: hooks are judged as they run.
+COMPILING = (
+    "torch.compiler.is_compiling",
+    "torch.compiler.is_dynamo_compiling",
+    "torch.compiler.is_exporting",
+    "torch._dynamo.is_compiling",
+    "torch.onnx.is_in_onnx_export",
+)
+
 
 def call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
     if path == "torch.device":
@@ -61,7 +70,7 @@ def call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
         return NNModule(short)
     if path == "torch.autograd.Variable" or path == "torch.autograd.variable.Variable":
         return given.args[0] if given.args else TENSOR
-    if path in ("torch.jit.is_tracing", "torch.jit.is_scripting", "torch.compiler.is_compiling"):
+    if path in ("torch.jit.is_tracing", "torch.jit.is_scripting", *COMPILING):
         return Const(False, "bool")
     kind = FUNCTIONS.get(path)
     if kind is None:

@@ -1,6 +1,7 @@
 """Who makes a callable a hook: the registrars of torch and of the libraries that stand on it, as data.
 
-Sources: torch 2.13 (`torch/nn/modules/module.py`, `torch/_tensor.py`, `torch/autograd/graph.py`, `torch/optim/optimizer.py`,
+Sources: torch 2.13 (`torch/nn/modules/module.py`, `torch/_tensor.py`, `torch/autograd/graph.py`,
+`torch/optim/optimizer.py`,
 `torch/nn/parallel/distributed.py`), TransformerLens 4 (`hook_points.py`), accelerate 1.15 (`hooks.py`).
 """
 
@@ -48,7 +49,7 @@ REGISTRARS: dict[str, Registrar] = {
     "check_and_add_hook": _one(2, "hook", "activation"),
 }
 
-# Keywords that take lists of (name, hook), whatever the callable: `run_with_hooks(fwd_hooks=...)`, `hooks(bwd_hooks=...)`.
+# Keywords that take lists of (name, hook), whatever the callable: `run_with_hooks(fwd_hooks=...)` and its like.
 LIST_KEYWORDS: dict[str, str] = {"fwd_hooks": "activation", "bwd_hooks": "activation"}
 
 # Names built at run time: `getattr(module, f"register_{kind}_hook")`.

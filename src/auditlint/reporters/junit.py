@@ -49,7 +49,8 @@ def _case(diagnostic: Diagnostic) -> list[str]:
     place = f'file={_attribute(diagnostic.filename)} line="{row}"'
     return [
         f"    <testcase name={_attribute(name)} classname={_attribute(classname)} {place}>",
-        f"      <failure type={_attribute(diagnostic.code)} message={_attribute(diagnostic.message)}>{details}</failure>",
+        f"      <failure type={_attribute(diagnostic.code)} message={_attribute(diagnostic.message)}>"
+        f"{details}</failure>",
         "    </testcase>",
     ]
 

@@ -1,7 +1,7 @@
 """Suppression comments applied to findings; `auditlint.source.directives` says which comments there are.
 
-A comment counts for a finding when the rows that it covers meet the rows of the finding's statement. Comments are looked
-for only in files that have findings or that are marked as holding a suppression.
+A comment counts for a finding when the rows that it covers meet the rows of the finding's statement. Comments are
+looked for only in files that have findings or that are marked as holding a suppression.
 """
 
 from __future__ import annotations
