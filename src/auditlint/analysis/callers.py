@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # More calls than this say nothing in common.
 MAX_CALLS = 24
 # A name that is called in more places than this is too common a word to tell callers by.
-MAX_ROWS = 16
+MAX_ROWS = 40
 # What one parameter is worth, in functions run.
 MAX_EFFORT = 6
 # Looking for callers ends when the session has run this many functions.
@@ -59,7 +59,7 @@ def handed_over(session: Session, param: Param) -> Value:
             value = join_all(values)
             declared = settled(param.declared)
             kinds = {item.kind if item != NONE else "none" for item in alternatives(settled(value))}
-            # Callers that hand over nothing, or something unknown, leave what an annotation says, not what a default does.
+            # Who hands over nothing, or something unknown, leaves what an annotation says, not what a default does.
             said = declared.kind != "unknown" and _annotated(param)
             session.handed[key] = param if said and ("unknown" in kinds or kinds == {"none"}) else value
         session.limit = limit

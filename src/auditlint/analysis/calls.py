@@ -240,7 +240,7 @@ def _call_function(frame: Frame, node: ast.expr, function: Func, given: Argument
 
     if session.is_wrapper(function.info):
         hooks.note_wrapper(frame, node, function.info, given)
-    elif frame.lazy and not hooks.names_registrar(given):
+    elif frame.lazy and function.info.name not in OWN_REGISTRARS and not hooks.names_registrar(given):
         return Lazy(make)
     return make()
 
