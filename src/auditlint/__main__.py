@@ -1,8 +1,6 @@
 """`python -m auditlint`."""
 
-import sys
-
-from auditlint.cli import main
+from auditlint.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
