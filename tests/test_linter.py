@@ -54,9 +54,9 @@ def analysed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     roots: list[str] = []
     original = engine.analyse_all
 
-    def analyse_all(tasks: Sequence[engine.Task], jobs: int = 0) -> list[engine.Outcome]:
+    def analyse_all(tasks: Sequence[engine.Task], *rest: Any) -> list[engine.Outcome]:
         roots.extend(task.root for task in tasks)
-        return original(tasks, jobs)
+        return original(tasks, *rest)
 
     monkeypatch.setattr(engine, "analyse_all", analyse_all)
     return roots

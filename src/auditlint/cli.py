@@ -5,7 +5,6 @@ Nothing is imported up here that takes time: `auditlint --version` is asked by e
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -44,10 +43,11 @@ def run() -> None:
 
     gc.disable()
     status = main()
-    with contextlib.suppress(OSError, ValueError):
+    try:
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(status)
+    finally:
+        os._exit(status)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -153,7 +153,7 @@ def _lint(args: argparse.Namespace) -> Result:
         isolated=args.isolated,
         overrides=Overrides(_tuple(args.select), _tuple(args.ignore), _tuple(args.extend_select)),
         stdin=stdin,
-        options=Options(jobs=args.jobs, cache=not args.no_cache),
+        options=Options(args.jobs, not args.no_cache, progress=sys.stderr.isatty() and not args.quiet),
     )
     if not result.files and not result.errors and not args.quiet:
         print("auditlint: warning: no Python files found under the given paths", file=sys.stderr)

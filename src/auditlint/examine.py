@@ -20,11 +20,12 @@ _SETTLED = 50_000_000
 
 
 class Options(NamedTuple):
-    """How to lint, whatever the files are: processes (0: as many as help), cache on disk, `# noqa` obeyed."""
+    """How to lint, whatever the files are: processes (0: as many as help), cache on disk, `# noqa` obeyed, a bar."""
 
     jobs: int = 0
     cache: bool = True
     honour_noqa: bool = True
+    progress: bool = False
 
 
 class Examined(NamedTuple):
@@ -137,7 +138,7 @@ def _analysed(works: list[_Work], options: Options) -> list[_Record]:
 
     tasks = [Task(work.folder, list(work.files), work.request.config, work.source.overlays) for work in works]
     records = []
-    for work, outcome in zip(works, analyse_all(tasks, options.jobs), strict=True):
+    for work, outcome in zip(works, analyse_all(tasks, options.jobs, options.progress), strict=True):
         read = work.source.read
         for item in outcome.broken:
             try:

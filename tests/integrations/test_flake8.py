@@ -153,3 +153,10 @@ def test_a_broken_configuration_is_told(write: Write) -> None:
     assert done.returncode == 1
     assert "unknown key `selct` (did you mean `select`?)" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_noqa_counts_on_every_row_of_a_statement(write: Write) -> None:
+    hook = "def f(module, args, output):\n    print(\n        output,\n    )  # noqa: AUD105\n"
+    write({"pyproject.toml": "", "a.py": hook + "\n\nm.register_forward_hook(f)\n"})
+    assert _flake8("a.py")[0] == []
+    assert _flake8("--disable-noqa", "a.py")[0] == ["a.py:2:5: AUD105"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditlint.analysis import hooks, reach, roots
 from auditlint.analysis.naming import Naming
+from auditlint.analysis.progress import Progress
 from auditlint.analysis.session import Session, Takes, Wrappers
 from auditlint.analysis.sites import Site
 from auditlint.config import Config
@@ -66,6 +67,7 @@ class Share:
         self.config = config
         self.files = files
         self.sessions: dict[str, Session] = {}
+        self.progress: Progress | None = None
         self.hooked: list[str] = []
 
     def scan(self) -> Scan:
@@ -113,7 +115,9 @@ class Share:
 
         `relevant` are the files of the project in which callers are looked for.
         """
+        self._expect(len(files))
         for filename in files:
+            self._step()
             module = self.project.module(filename)
             if module is None:
                 continue
@@ -126,7 +130,9 @@ class Share:
     def finish(self) -> list[Site]:
         """Run the hooks of every file and list what they reach."""
         sites: list[Site] = []
+        self._expect(len(self.sessions))
         for filename in sorted(self.sessions):
+            self._step()
             session = self.sessions.pop(filename)
             module = self.project.module(filename)
             assert module is not None
@@ -137,6 +143,14 @@ class Share:
                 sites.extend(reach.sites_of(session, module, registration))
                 roots.run_pending(session)
         return unique(sites)
+
+    def _expect(self, files: int) -> None:
+        if self.progress is not None:
+            self.progress.expect(files)
+
+    def _step(self) -> None:
+        if self.progress is not None:
+            self.progress.step()
 
     def broken(self) -> list[Broken]:
         return list(self.project.broken.values())
@@ -159,10 +173,11 @@ def analyse(
     return analyse_all([Task(root, files, config, overlays or {})], jobs)[0]
 
 
-def analyse_all(tasks: Sequence[Task], jobs: int = 0) -> list[Outcome]:
+def analyse_all(tasks: Sequence[Task], jobs: int = 0, progress: bool = False) -> list[Outcome]:
     """The outcome of each project; they are worked on together, none sees the other.
 
-    `jobs` is the number of processes, 0 for as many as there are processors and work for.
+    `jobs` is the number of processes, 0 for as many as there are processors and work for. With `progress`, a run that
+    takes long shows a bar on standard error.
     """
     from auditlint.analysis.workers import Crew
 
@@ -171,8 +186,13 @@ def analyse_all(tasks: Sequence[Task], jobs: int = 0) -> list[Outcome]:
     gc.disable()
     try:
         projects = [(Project(task.root, task.files, task.overlays), task.config) for task in tasks]
-        with Crew(projects, jobs) as crew:
-            return _analyse(crew, len(projects))
+        bar = Progress() if progress else None
+        try:
+            with Crew(projects, jobs, bar) as crew:
+                return _analyse(crew, len(projects))
+        finally:
+            if bar is not None:
+                bar.close()
     finally:
         sys.setrecursionlimit(limit)
         if collecting:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from auditlint.analysis.engine import Found, Share
+from auditlint.analysis.progress import Progress
 from auditlint.analysis.session import Wrappers
 from auditlint.config import Config
 from auditlint.project.project import Project
@@ -45,11 +46,14 @@ class Worker(NamedTuple):
 class Crew:
     """The processes that analyse some projects, this one included. Each has a share of every project."""
 
-    def __init__(self, projects: Sequence[tuple[Project, Config]], jobs: int) -> None:
+    def __init__(self, projects: Sequence[tuple[Project, Config]], jobs: int, progress: Progress | None = None) -> None:
         count = _processes(sum(len(project.files) for project, _ in projects), jobs)
         self._shares = [
             [Share(project, config, project.files[i::count]) for project, config in projects] for i in range(count)
         ]
+        # One process is as good a sample as any: this one shows how far the run is.
+        for share in self._shares[0]:
+            share.progress = progress
         self._workers: list[Worker] = []
         self._load = [0] * count
         self._home: dict[tuple[int, str], int] = {}

@@ -132,5 +132,7 @@ def _linter(options: argparse.Namespace) -> ByFile:
     )
     config_file = getattr(options, "auditlint_config", None)
     configs = Configs(None, config_file or None, flag("isolated"), overrides)
-    # flake8 runs us in processes of its own, which may have no children, and obeys `noqa` itself.
-    return ByFile(configs, Options(jobs=1, cache=not flag("no_cache"), honour_noqa=False))
+    # flake8 runs us in processes of its own, which may have no children. It obeys `noqa` on one row of a statement,
+    # we on all of its rows, as on the command line.
+    heeds = not getattr(options, "disable_noqa", False)
+    return ByFile(configs, Options(jobs=1, cache=not flag("no_cache"), honour_noqa=heeds))
