@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from auditlint.analysis import attributes, calls, declarations, hooks
@@ -65,11 +66,12 @@ def sites_of(session: Session, module: Module, registration: Registration) -> li
             registration.registrar,
             registration.registered,
         )
-        found.extend(_walk(start, hook, SCOPE_KINDS.get(registration.kind, "hook")))
+        exempt = session.config.hot_paths.exempt if registration.kind == "hot path" else ()
+        found.extend(_walk(start, hook, SCOPE_KINDS.get(registration.kind, "hook"), exempt))
     return found
 
 
-def _walk(start: Summary, hook: Hook, scope: str) -> Iterable[Site]:
+def _walk(start: Summary, hook: Hook, scope: str, exempt: Sequence[str]) -> Iterable[Site]:
     queue: deque[tuple[Summary, tuple[Step, ...]]] = deque([(start, ())])
     seen = {id(start)}
     while queue:
@@ -80,7 +82,9 @@ def _walk(start: Summary, hook: Hook, scope: str) -> Iterable[Site]:
             row = getattr(record.node, "lineno", info.row)
             yield _site(record, filename, scope, hook, (*above, Step(info.qualname, filename, row)))
         for row, callee in summary.calls.values():
-            if id(callee) not in seen:
+            # A hot loop may end in its finaliser: there values are read after the pass.
+            final = any(fnmatchcase(callee.info.name, pattern) for pattern in exempt)
+            if id(callee) not in seen and not final:
                 seen.add(id(callee))
                 queue.append((callee, (*above, Step(info.qualname, filename, row))))
 
