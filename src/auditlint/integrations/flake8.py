@@ -1,8 +1,8 @@
 """The flake8 plugin: the command line's findings, file by file.
 
 A project is analysed once in each process, when flake8 hands over its first file; every further file is a look-up.
-`--select` and the like are flake8's business; `# noqa`, `# auditlint: allow-sync` and the configuration of auditlint hold
-here as they do on the command line. A file that does not parse is flake8's E999.
+`--select` and the like are flake8's business; `# noqa`, `# auditlint: allow-sync` and the configuration of auditlint
+hold here as they do on the command line. A file that does not parse is flake8's E999.
 """
 
 from __future__ import annotations
