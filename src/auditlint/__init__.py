@@ -11,16 +11,18 @@ if TYPE_CHECKING:
     from auditlint.diagnostics import Diagnostic as Diagnostic
     from auditlint.linter import Result as Result
     from auditlint.linter import lint as lint
+    from auditlint.marks import audit_hook as audit_hook
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "ConfigError", "Diagnostic", "Result", "__version__", "lint"]
+__all__ = ["Config", "ConfigError", "Diagnostic", "Result", "__version__", "audit_hook", "lint"]
 
 _HOMES = {
     "Config": "auditlint.config",
     "ConfigError": "auditlint.config",
     "Diagnostic": "auditlint.diagnostics",
     "Result": "auditlint.linter",
+    "audit_hook": "auditlint.marks",
     "lint": "auditlint.linter",
 }
 

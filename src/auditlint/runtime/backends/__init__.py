@@ -1,0 +1,93 @@
+"""Counting backends: how each kind of device is watched. They are imported when they are asked for."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Protocol
+
+from auditlint.runtime.patches import Patches
+from auditlint.runtime.report import Environment
+from auditlint.runtime.watch import Watch
+
+NAMES = ("cuda", "mps", "cpu", "simulated")
+
+
+class Unavailable(Exception):
+    """Syncs cannot be counted here; the message says why, in one line."""
+
+
+class Backend(Protocol):
+    """A way to see that the host waits.
+
+    `potential` says that what it counts would wait on a device. `blind_spots` are sentences about what it cannot see,
+    `unseen_kinds` the facts' kinds of sync among them. `tensor_classes` are subclasses of `torch.Tensor` that define
+    some of its waiting methods anew. `not_syncs` are operations whose reads would not take place on a device.
+    """
+
+    @property
+    def name(self) -> str:
+        """One of `NAMES`."""
+
+    @property
+    def potential(self) -> bool:
+        """Whether what is counted would wait on a device, and does not wait here."""
+
+    @property
+    def blind_spots(self) -> tuple[str, ...]:
+        """What it cannot see, one plain sentence each."""
+
+    @property
+    def unseen_kinds(self) -> frozenset[str]:
+        """The facts' kinds of sync that it cannot see at all."""
+
+    @property
+    def tensor_classes(self) -> tuple[type, ...]:
+        """Subclasses of `torch.Tensor` that define some of its waiting methods anew."""
+
+    @property
+    def not_syncs(self) -> frozenset[str]:
+        """Operations whose reads, as seen by this backend, would not take place on a device."""
+
+    def environment(self) -> Environment:
+        """The device and the software around it."""
+
+    def install(self, watch: Watch, patches: Patches, undo: contextlib.ExitStack) -> None:
+        """Begin to report to `watch`; closing `undo` puts back everything that was changed."""
+
+    def plant(self) -> None:
+        """Make one sync: a counter that does not see it is broken."""
+
+
+def choose(name: str = "auto") -> Backend:
+    """The backend of that name; for "auto" that of the accelerator that is there, else the CPU's.
+
+    Raises:
+        Unavailable: there is no such device here.
+        ValueError: there is no such backend.
+    """
+    match name if name != "auto" else _present():
+        case "cuda":
+            from auditlint.runtime.backends.cuda import Cuda
+
+            return Cuda()
+        case "mps":
+            from auditlint.runtime.backends.mps import Mps
+
+            return Mps()
+        case "cpu":
+            from auditlint.runtime.backends.cpu import Cpu
+
+            return Cpu()
+        case "simulated":
+            from auditlint.runtime.backends.simulated import Simulated
+
+            return Simulated()
+    raise ValueError(f"no backend `{name}`; there are auto, {', '.join(NAMES)}")
+
+
+def _present() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

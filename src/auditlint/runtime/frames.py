@@ -1,0 +1,58 @@
+"""Which frames of a stack are the user's code, and which are machinery that works on their behalf."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sysconfig
+from collections.abc import Iterable
+from types import CodeType, FrameType
+
+
+def folder_of(module_file: str | None) -> str:
+    """The folder of a package, with a separator at its end, from its `__file__`."""
+    return os.path.join(os.path.dirname(os.path.abspath(module_file or "")), "")
+
+
+class Frames:
+    """Tells user code from machinery by its file: torch, numpy, the standard library and auditlint are machinery.
+
+    `ignored` are parts of files' paths; a read beneath a frame of such a file is no sync.
+    """
+
+    def __init__(self, machinery: Iterable[str]) -> None:
+        paths = sysconfig.get_paths()
+        self._library = tuple({os.path.join(os.path.realpath(paths[key]), "") for key in ("stdlib", "platstdlib")})
+        self._library += tuple({os.path.join(paths[key], "") for key in ("stdlib", "platstdlib")})
+        self._packages = tuple({os.path.join(paths[key], "") for key in ("purelib", "platlib")})
+        self._machinery = tuple(machinery)
+        self._known: dict[CodeType, bool] = {}
+        self.ignored: tuple[str, ...] = ()
+
+    def is_user(self, code: CodeType) -> bool:
+        """Whether `code` was written by somebody who would look for a sync in it."""
+        known = self._known.get(code)
+        if known is None:
+            known = self._known[code] = self._look(code.co_filename)
+        return known
+
+    def innermost(self, frame: FrameType | None) -> FrameType | None:
+        """The innermost user frame from `frame` outwards; None where there is none, or an ignored one lies within."""
+        while frame is not None:
+            code = frame.f_code
+            if self.is_user(code):
+                return frame
+            if self.ignored and any(part in code.co_filename for part in self.ignored):
+                return None
+            frame = frame.f_back
+        return None
+
+    def _look(self, filename: str) -> bool:
+        if filename.startswith("<"):
+            # A notebook's cell has its text there; what `exec` runs for dataclasses and the like has none.
+            return bool(linecache.getlines(filename)) and not filename.startswith("<frozen")
+        if filename.startswith(self._machinery):
+            return False
+        if filename.startswith(self._library):
+            return filename.startswith(self._packages) or "site-packages" in filename or "dist-packages" in filename
+        return True

@@ -1,0 +1,237 @@
+"""Which code is a hook: recorded by its code object when it is registered. A user's hook is never wrapped.
+
+A hook is running when a frame of its code stands on the stack and torch called it: whoever calls a hook function
+directly is not in a hook.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import gc
+import importlib
+import inspect
+import linecache
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+
+from auditlint.facts.registrars import HOOK_CLASSES
+from auditlint.marks import MARKED
+from auditlint.runtime.frames import Frames
+from auditlint.runtime.patches import Patches
+from auditlint.runtime.report import RuntimeHook
+
+DECORATED = "decorated"
+# Called from C++ by whatever operation saves a tensor, so that the caller's frame may be the user's own.
+_CALLED_ANYWHERE = frozenset({"pack", "unpack", DECORATED})
+
+# The registering methods of modules, by the kind of hook that they take.
+_MODULE = {
+    "register_forward_hook": "forward",
+    "register_forward_pre_hook": "forward_pre",
+    "register_full_backward_hook": "backward",
+    "register_full_backward_pre_hook": "backward_pre",
+    "register_backward_hook": "backward",
+}
+# What a module, or torch for all modules, keeps its hooks in.
+_MODULE_TABLES = {
+    "_forward_hooks": "forward",
+    "_forward_pre_hooks": "forward_pre",
+    "_backward_hooks": "backward",
+    "_backward_pre_hooks": "backward_pre",
+}
+_OPTIMIZER_TABLES = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+
+
+class Hooks:
+    """The hooks that are known by now."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+        self._by_code: dict[CodeType, RuntimeHook] = {}
+        # Hooks that the linter knows and that nobody registers: (file, name) -> (row, kind).
+        self.declared: dict[tuple[str, str], tuple[int, str]] = {}
+        self._engine = torch.autograd.graph._engine_run_backward.__code__
+
+    def note(self, hook: object, kind: str) -> None:
+        """Remember `hook` (a function, method, partial, instance with `__call__`, ...) as one of `kind`."""
+        for function in _layers(hook):
+            code = getattr(function, "__code__", None)
+            if isinstance(code, CodeType) and self._frames.is_user(code):
+                if code not in self._by_code:
+                    self._by_code[code] = _described(hook, code, kind)
+                return
+
+    def running(self, frame: FrameType | None) -> RuntimeHook | None:
+        """The innermost hook that runs on the stack of `frame`, if one does."""
+        while frame is not None:
+            code = frame.f_code
+            found = self._by_code.get(code)
+            if found is None:
+                found = self._unregistered(frame, code)
+            if found is not None and (found.kind in _CALLED_ANYWHERE or self._called_by_torch(frame)):
+                return found
+            frame = frame.f_back
+        return None
+
+    def _called_by_torch(self, frame: FrameType) -> bool:
+        return frame.f_back is None or not self._frames.is_user(frame.f_back.f_code)
+
+    def _unregistered(self, frame: FrameType, code: CodeType) -> RuntimeHook | None:
+        """A hook that no registration has told of: decorated, of a hook class, or called by the autograd engine."""
+        if code in MARKED:
+            found = _described(None, code, DECORATED)
+        elif (declared := self.declared.get((code.co_filename, code.co_name))) is not None:
+            row, kind = declared
+            # The row is that of `def`; the code starts at its first decorator.
+            if not code.co_firstlineno <= row <= code.co_firstlineno + 50:
+                return None
+            found = RuntimeHook(_name(code), code.co_filename, row, kind)
+        elif (kind := self._kind_by_class(frame)) is not None:
+            return _described(None, code, kind)
+        elif self._beneath_engine(frame):
+            # Hooks of graph nodes are registered on types that cannot be watched.
+            arguments = code.co_argcount - (1 if code.co_varnames[:1] == ("self",) else 0)
+            return _described(None, code, {0: "callback", 1: "node_pre"}.get(arguments, "node"))
+        else:
+            return None
+        self._by_code[code] = found
+        return found
+
+    def _kind_by_class(self, frame: FrameType) -> str | None:
+        """The kind of a method that a library calls as a hook because of its class (accelerate's `ModelHook`)."""
+        code = frame.f_code
+        if not any(code.co_name in methods for methods in HOOK_CLASSES.values()) or not code.co_varnames:
+            return None
+        owner = frame.f_locals.get(code.co_varnames[0])
+        for base in type(owner).__mro__:
+            kind = HOOK_CLASSES.get(base.__name__, {}).get(code.co_name)
+            if kind is not None:
+                return kind
+        return None
+
+    def _beneath_engine(self, frame: FrameType) -> bool:
+        if not self._frames.is_user(frame.f_code):
+            return False
+        if frame.f_back is None:
+            # A thread that Python did not start: the engine's, for a device.
+            return isinstance(threading.current_thread(), threading._DummyThread)
+        return frame.f_back.f_code is self._engine
+
+    def watch_registrations(self, patches: Patches) -> None:
+        """Note every hook that is registered from now on."""
+        module = torch.nn.modules.module
+        optimizer = importlib.import_module("torch.optim.optimizer")  # hidden behind torch.optim's names
+        for name, kind in _MODULE.items():
+            self._watch(patches, torch.nn.Module, name, {1: ("hook", kind)})
+            self._watch(patches, module, name.replace("register_", "register_module_"), {0: ("hook", kind)})
+        self._watch(patches, torch.Tensor, "register_hook", {1: ("hook", "tensor")})
+        self._watch(patches, torch.Tensor, "register_post_accumulate_grad_hook", {1: ("hook", "parameter")})
+        graph = torch.autograd.graph
+        self._watch(patches, graph, "register_multi_grad_hook", {1: ("fn", "multi_grad")})
+        both = {1: ("pack_hook", "pack"), 2: ("unpack_hook", "unpack")}
+        self._watch(patches, graph.saved_tensors_hooks, "__init__", both)
+        for owner, prefix, position in (
+            (torch.optim.Optimizer, "register_step", 1),
+            (optimizer, "register_optimizer_step", 0),
+        ):
+            for name in (f"{prefix}_pre_hook", f"{prefix}_post_hook"):
+                self._watch(patches, owner, name, {position: ("hook", "step")})
+        parallel = torch.nn.parallel.DistributedDataParallel
+        self._watch(patches, parallel, "register_comm_hook", {2: ("hook", "communication")})
+
+    def _watch(self, patches: Patches, owner: Any, name: str, takes: dict[int, tuple[str, str]]) -> None:
+        def make(original: Callable[..., Any]) -> Callable[..., Any]:
+            def register(*args: Any, **kwargs: Any) -> Any:
+                for position, (keyword, kind) in takes.items():
+                    self.note(kwargs.get(keyword, args[position] if len(args) > position else None), kind)
+                return original(*args, **kwargs)
+
+            return register
+
+        patches.replace(owner, name, make)
+
+    def note_existing(self) -> None:
+        """Note the hooks that were registered before anybody watched, wherever their owners are alive."""
+        for name, kind in _MODULE_TABLES.items():
+            self._note_table(getattr(torch.nn.modules.module, f"_global{name}", None), kind)
+        for owner in gc.get_objects():
+            # isinstance() would ask proxies and mocks for their opinion.
+            if issubclass(type(owner), torch.nn.Module):
+                for name, kind in _MODULE_TABLES.items():
+                    self._note_table(owner.__dict__.get(name), kind)
+                for parameter in owner.__dict__.get("_parameters", {}).values():
+                    self._note_tensor(parameter)
+            elif issubclass(type(owner), torch.optim.Optimizer):
+                for name in _OPTIMIZER_TABLES:
+                    self._note_table(owner.__dict__.get(name), "step")
+
+    def _note_tensor(self, tensor: torch.Tensor | None) -> None:
+        if tensor is not None:
+            self._note_table(tensor._backward_hooks, "tensor")
+            self._note_table(getattr(tensor, "_post_accumulate_grad_hooks", None), "parameter")
+
+    def _note_table(self, table: Any, kind: str) -> None:
+        for hook in list(table.values()) if isinstance(table, dict) else ():
+            self.note(hook, kind)
+
+
+def _layers(hook: object) -> Iterator[object]:
+    """`hook` itself and what it wraps: partials, methods, `__call__`, decorators that tell by `__wrapped__`."""
+    for _ in range(20):
+        if isinstance(hook, functools.partial):
+            hook = hook.func
+        elif inspect.ismethod(hook):
+            hook = hook.__func__
+        elif hasattr(hook, "__code__"):
+            yield hook
+            if not hasattr(hook, "__wrapped__"):
+                return
+            hook = hook.__wrapped__
+        elif hasattr(hook, "__wrapped__"):
+            hook = hook.__wrapped__
+        elif inspect.isfunction(call := getattr(type(hook), "__call__", None)):  # noqa: B004 - the function is wanted
+            hook = call
+        else:
+            return
+
+
+def _described(hook: object, code: CodeType, kind: str) -> RuntimeHook:
+    """The hook that runs `code`, named for the innermost function that it wraps."""
+    layers: Iterable[object] = _layers(hook) if hook is not None else ()
+    for layer in layers:
+        inner = getattr(layer, "__code__", None)
+        if isinstance(inner, CodeType) and not hasattr(layer, "__wrapped__"):
+            return RuntimeHook(_name(inner, layer), inner.co_filename, _def_row(inner), kind)
+    return RuntimeHook(_name(code), code.co_filename, _def_row(code), kind)
+
+
+def _name(code: CodeType, function: object = None) -> str:
+    # `co_qualname` came with Python 3.11.
+    return str(getattr(function, "__qualname__", None) or getattr(code, "co_qualname", code.co_name))
+
+
+def _def_row(code: CodeType) -> int:
+    """The row of `def`: a code object starts at its first decorator."""
+    first = code.co_firstlineno
+    if not linecache.getline(code.co_filename, first).lstrip().startswith("@"):
+        return first
+    return _def_rows(code.co_filename).get(first, first)
+
+
+@functools.lru_cache(maxsize=64)
+def _def_rows(filename: str) -> dict[int, int]:
+    """Row of the first decorator -> row of the function that it decorates."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(filename)))
+    except (SyntaxError, ValueError):
+        return {}
+    return {
+        node.decorator_list[0].lineno: node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.decorator_list
+    }

@@ -1,0 +1,199 @@
+"""From an instruction to what the reader of the source calls it: the expression, its place, and the operation.
+
+Counting keeps the code object and the offset of the instruction, which costs nothing; everything else is worked out
+here, once for each place, when a report is made.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+from collections.abc import Iterator
+from types import CodeType
+from typing import NamedTuple
+
+from auditlint.facts.host import HOST_CALLS, HOST_HARMLESS, HOST_METHODS, HOST_MODULES
+from auditlint.facts.syncs import SYNCS
+
+# What is read bare, without an operation that the facts know: one value, or a shape that the data decides.
+_KERNEL_KINDS = {"aten::_local_scalar_dense": "cast", "aten::item": "cast"}
+
+
+class Place(NamedTuple):
+    """An expression: rows and columns as `report.Site` has them, the rows of its statement, the operation, its kind."""
+
+    row: int
+    column: int
+    end_row: int
+    end_column: int
+    statement: tuple[int, int]
+    op: str
+    kind: str
+
+
+class _Source(NamedTuple):
+    lines: list[str]
+    nodes: dict[tuple[int, int, int, int], ast.AST]
+    statements: list[tuple[int, int]]
+    aliases: dict[str, str]
+
+
+def place(code: CodeType | None, offset: int, op: str, kind: str, implicit: bool) -> Place:
+    """Where the instruction at `offset` of `code` stands, and what it does, given what was seen to wait: `op`.
+
+    With `implicit`, machinery did `op` on behalf of the expression, which then says more about it than `op` does.
+    On Python 3.10, which does not record columns, it is the whole line. Without code (no user code was running) rows
+    and columns are 0.
+    """
+    if code is None:
+        return Place(0, 0, 0, 0, (0, 0), op, kind or _bare(op))
+    source = _source(code.co_filename)
+    at = _span(code, offset)
+    if at[1] < 0:
+        line = source.lines[at[0] - 1].rstrip() if at[0] <= len(source.lines) else ""
+        indent = len(line) - len(line.lstrip())
+        return Place(at[0], indent + 1, at[0], max(len(line), indent + 1) + 1, (at[0], at[0]), op, kind or _bare(op))
+    node = source.nodes.get(at)
+    start = _anchor(node) if node is not None else None
+    row, column = start or at[:2]
+    named = _operation(node, op, kind, source.aliases) if implicit and node is not None else (op, kind or _bare(op))
+    return Place(
+        row,
+        _column(source.lines, row, column),
+        at[2],
+        _column(source.lines, at[2], at[3]),
+        _statement(source.statements, at[0], at[2]),
+        *named,
+    )
+
+
+def _span(code: CodeType, offset: int) -> tuple[int, int, int, int]:
+    """First row and column, last row and column (0-based bytes, -1 where they are not known)."""
+    if hasattr(code, "co_positions"):
+        for index, (row, end_row, column, end_column) in enumerate(code.co_positions()):
+            if index * 2 == offset:
+                row = row or code.co_firstlineno
+                if column is None or end_column is None:
+                    return row, -1, end_row or row, -1
+                return row, column, end_row or row, end_column
+    for first, last, row in code.co_lines():
+        if first <= offset < last and row:
+            return row, -1, row, -1
+    return code.co_firstlineno, -1, code.co_firstlineno, -1
+
+
+@functools.lru_cache(maxsize=512)
+def _source(filename: str) -> _Source:
+    lines = linecache.getlines(filename)
+    try:
+        tree = ast.parse("".join(lines))
+    except (SyntaxError, ValueError):
+        return _Source(lines, {}, [], {})
+    nodes: dict[tuple[int, int, int, int], ast.AST] = {}
+    statements = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt):
+            statements.append(_rows(node))
+        if isinstance(node, ast.expr):
+            # Of expressions with one span, the outermost comes first; it is the one that is evaluated last.
+            nodes.setdefault((node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0), node)
+        elif isinstance(node, ast.AugAssign | ast.Assign | ast.Delete | ast.For):
+            nodes.setdefault((node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0), node)
+    return _Source(lines, nodes, statements, dict(_aliases(tree)))
+
+
+def _rows(node: ast.stmt) -> tuple[int, int]:
+    """The rows of a statement; of a compound one, those before its body."""
+    body = getattr(node, "body", None) or getattr(node, "cases", None)
+    last = node.end_lineno or node.lineno
+    if body:
+        first = body[0]
+        row = first.pattern.lineno if isinstance(first, ast.match_case) else first.lineno
+        last = max(node.lineno, row - 1)
+    return node.lineno, last
+
+
+def _statement(statements: list[tuple[int, int]], row: int, end_row: int) -> tuple[int, int]:
+    around = [rows for rows in statements if rows[0] <= row <= rows[1]]
+    return min(around, key=lambda rows: rows[1] - rows[0]) if around else (row, end_row)
+
+
+def _aliases(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Name in the file -> what was imported under it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield (alias.asname, alias.name) if alias.asname else (alias.name.split(".")[0],) * 2
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+
+
+def _anchor(node: ast.AST) -> tuple[int, int] | None:
+    """Where the linter would put its mark: a method call begins at the method's name."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if isinstance(node.func.value, ast.Name | ast.Attribute) and _dotted(node.func) in HOST_CALLS:
+            return None
+        function = node.func
+        return function.end_lineno or 0, (function.end_col_offset or 0) - len(function.attr.encode())
+    return None
+
+
+def _column(lines: list[str], row: int, offset: int) -> int:
+    """The 1-based column in code points of a 0-based offset in bytes."""
+    line = lines[row - 1] if 0 < row <= len(lines) else ""
+    return len(line.encode(errors="surrogatepass")[:offset].decode(errors="replace")) + 1
+
+
+def _dotted(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (base := _dotted(node.value)):
+        return f"{base}.{node.attr}"
+    return ""
+
+
+def _bare(op: str) -> str:
+    return _KERNEL_KINDS.get(op, "dynamic")
+
+
+def _operation(node: ast.AST, op: str, kind: str, aliases: dict[str, str]) -> tuple[str, str]:
+    """The operation and kind that the expression stands for; those that were seen, where it says no more."""
+    bare = kind or _bare(op)
+    match node:
+        case ast.Call(func=function):
+            return _called(function, op, bare, aliases)
+        case ast.Subscript():
+            scalar = op in _KERNEL_KINDS or op == "Tensor.__index__"
+            return ("Tensor.__getitem__" if op.startswith("aten::") else op), "index" if scalar else bare
+        case ast.Compare(ops=operators) if any(isinstance(it, ast.In | ast.NotIn) for it in operators):
+            return op, "builtin"
+        case ast.BinOp(op=ast.Mod()) | ast.JoinedStr() | ast.FormattedValue() if op.startswith("Tensor.__"):
+            return op, "format" if op in ("Tensor.__repr__", "Tensor.__format__", "Tensor.__str__") else bare
+    return op, bare
+
+
+def _called(function: ast.expr, op: str, kind: str, aliases: dict[str, str]) -> tuple[str, str]:
+    dotted = _dotted(function)
+    head, _, rest = dotted.partition(".")
+    if head in aliases:
+        dotted = f"{aliases[head]}.{rest}" if rest else aliases[head]
+    if dotted in SYNCS:
+        return dotted, SYNCS[dotted][0].kind
+    if dotted in HOST_CALLS:
+        return dotted, HOST_CALLS[dotted].kind
+    module = dotted.partition(".")[0]
+    if module in HOST_MODULES and head in aliases and dotted not in HOST_HARMLESS:
+        return dotted, HOST_MODULES[module].kind
+    if isinstance(function, ast.Attribute):
+        name = function.attr
+        if f"Tensor.{name}" in SYNCS and head not in aliases:
+            return f"Tensor.{name}", SYNCS[f"Tensor.{name}"][0].kind
+        if (method := HOST_CALLS.get(f"str.{name}") or HOST_CALLS.get(f"list.{name}")) is not None:
+            return name, method.kind
+        if op in ("Tensor.__repr__", "Tensor.__format__", "Tensor.cpu") and name in HOST_METHODS:
+            return dotted or name, HOST_METHODS[name].kind
+    if head in aliases:
+        return dotted, kind
+    return op, kind

@@ -1,0 +1,79 @@
+"""From what was recorded to a report: places in the source, operations, accepted syncs, sums."""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import os
+from collections.abc import Iterable
+
+from auditlint.runtime.backends import Backend
+from auditlint.runtime.positions import Place, place
+from auditlint.runtime.report import RuntimeHook, Site, SyncReport
+from auditlint.runtime.watch import Event, Recording, Tally
+from auditlint.source.suppressions import Allowance, allowances
+
+
+def summary(recording: Recording, backend: Backend, folder: str) -> SyncReport:
+    """The report of what `recording` holds; file names are relative to `folder` where they lie beneath it."""
+    sites: dict[Site, Tally] = {}
+    for event, tally in list(recording.tallies.items()):
+        site = _site(event, folder)
+        if site.op not in backend.not_syncs:
+            sites.setdefault(site, Tally()).add(tally.count, tally.raw, tally.waited)
+    counted = [
+        site._replace(count=tally.count, raw=tally.raw, waited_us=tally.waited) for site, tally in sites.items()
+    ]
+    return SyncReport(
+        backend.name,
+        backend.potential,
+        backend.environment(),
+        tuple(sorted(counted, key=_order)),
+        tuple(backend.blind_spots),
+        tuple(recording.notes),
+    )
+
+
+def _site(event: Event, folder: str) -> Site:
+    at = place(event.code, event.offset, event.op, event.kind, event.implicit)
+    path = os.path.join(folder, event.code.co_filename) if event.code is not None else ""
+    hook = event.hook
+    if hook is not None:
+        hook = hook._replace(filename=shown(os.path.join(folder, hook.filename), folder))
+    allowed = event.allowed if event.allowed is not None else _accepted(path, at)
+    return Site(
+        shown(path, folder), *at[:4], at.op, at.kind, 0, 0, None, event.thread, hook, allowed
+    )
+
+
+def shown(path: str, folder: str) -> str:
+    """The name to show for an absolute path."""
+    return path.removeprefix(os.path.join(folder, ""))
+
+
+def _accepted(path: str, at: Place) -> str | None:
+    """The reason that a comment gives for accepting a sync there; None if none does."""
+    code = _code(at.kind)
+    for item in _allowances(path):
+        if item.first <= at.statement[1] and at.statement[0] <= item.last:
+            if not item.codes or code is None or code.startswith(item.codes):
+                return item.reason or item.form
+    return None
+
+
+def _code(kind: str) -> str | None:
+    from auditlint.rules import BY_KIND
+
+    rule = BY_KIND.get(kind)
+    return rule.code if rule else None
+
+
+@functools.lru_cache(maxsize=512)
+def _allowances(path: str) -> tuple[Allowance, ...]:
+    text = "".join(linecache.getlines(path))
+    return tuple(allowances(text)) if "auditlint" in text or "noqa" in text.lower() else ()
+
+
+def _order(site: Site) -> tuple[object, ...]:
+    hook: Iterable[object] = site.hook or ()
+    return site.filename, site.row, site.column, site.op, tuple(hook), site.thread, site.allowed or ""
