@@ -101,21 +101,48 @@ class ByFile:
             ConfigError: when the configuration that holds for the file cannot be used.
         """
         target = stdin_target(path, self._tree)._replace(named=False)
+        config = self._config(target)
+        found = self._found(target, config, data)
+        return select(found.get(target.seen_as, []), [target], config)
+
+    def universe(self, path: str) -> Universe:
+        """The files that are analysed together with the one at the absolute `path`."""
+        return self._tree.target(path).universe
+
+    def project(self, path: str) -> tuple[str, list[Diagnostic]]:
+        """The findings in all files that are analysed with the one at `path`, and the folder their names start from.
+
+        Raises:
+            ConfigError: when the configuration that holds there cannot be used.
+        """
+        target = self._tree.target(path)._replace(named=False)
+        config = self._config(target)
+        folder, prefix = self._tree.base(target.universe)
+        targets = [
+            Target(os.path.join(target.universe.root, name), target.universe, name, False, prefix)
+            for name in self._tree.files(target.universe)
+        ]
+        known = self._found(target, config, None)
+        return folder, select([item for found in known.values() for item in found], targets, config)
+
+    def _config(self, target: Target) -> Config:
         config = self._configs.of(target.universe.root)
         if target.universe.root in self._configs.unusable:
             raise ConfigError("; ".join(error.message for error in self._configs.errors))
+        return config
+
+    def _found(self, target: Target, config: Config, data: bytes | None) -> dict[str, list[Diagnostic]]:
+        """File name -> findings, for the universe of `target`; kept unless `data` stands in for the file."""
         if data is None and target.universe in self._known:
-            found = self._known[target.universe]
-        else:
-            overlays = {} if data is None else {target.name: data}
-            request = Request(target.universe, config, [target], overlays)
-            [examined] = examine([request], self._tree, self._options)
-            found = {}
-            for item in examined.diagnostics:
-                found.setdefault(item.filename, []).append(item)
-            if data is None:
-                self._known[target.universe] = found
-        return select(found.get(target.seen_as, []), [target], config)
+            return self._known[target.universe]
+        overlays = {} if data is None else {target.name: data}
+        [examined] = examine([Request(target.universe, config, [target], overlays)], self._tree, self._options)
+        found: dict[str, list[Diagnostic]] = {}
+        for item in examined.diagnostics:
+            found.setdefault(item.filename, []).append(item)
+        if data is None:
+            self._known[target.universe] = found
+        return found
 
 
 def files(

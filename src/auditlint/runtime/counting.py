@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from auditlint.runtime import entries, policy
+from auditlint.runtime import entries, policy, relocated
 from auditlint.runtime.backends import Backend, Unavailable, choose
 from auditlint.runtime.patches import Patches
 from auditlint.runtime.report import SyncReport, Totals
@@ -138,6 +138,7 @@ def _install(backend: Backend, watch: Watch, undo: contextlib.ExitStack) -> None
     patches = Patches(undo)
     backend.install(watch, patches, undo)
     entries.install(watch, patches, (torch.Tensor, *backend.tensor_classes))
+    relocated.install(watch.frames, patches)
     watch.hooks.watch_registrations(patches)
     watch.hooks.note_existing()
     _run_compiled_code_eagerly(patches, undo)

@@ -1,0 +1,277 @@
+"""Counting in code: what is counted, that blocks nest, that policies hold, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="counts what torch does")
+
+from auditlint.runtime import SyncForbiddenError, Unavailable, allow_sync, count_syncs, forbid_syncs  # noqa: E402
+from auditlint.runtime.backends import cpu  # noqa: E402
+from auditlint.runtime.report import Site  # noqa: E402
+
+
+def reading(module: Any, args: Any, output: Any) -> None:
+    output.detach().sum().item()
+
+
+@pytest.fixture
+def model() -> Any:
+    """One layer whose hook syncs once a pass."""
+    layer = torch.nn.Linear(2, 2)
+    layer.register_forward_hook(reading)
+    return layer
+
+
+def hooked(sites: tuple[Site, ...]) -> list[tuple[str, str, int]]:
+    return [(site.hook.name, site.op, site.count) for site in sites if site.hook]
+
+
+def test_a_hook_that_was_registered_before_is_known(model: Any) -> None:
+    with count_syncs("cpu") as counter:
+        model(torch.ones(1, 2))
+        model(torch.ones(1, 2))
+    assert hooked(counter.report().sites) == [("reading", "Tensor.item", 2)]
+    assert counter.totals == (2, 0, 2, 0)
+
+
+def test_every_kind_of_hook_that_was_registered_before_is_known() -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+    kept = torch.nn.ParameterList([weight])
+    weight.register_hook(lambda gradient: gradient.sum().item() and None)
+    weight.register_post_accumulate_grad_hook(lambda parameter: parameter.grad.sum().tolist() and None)
+    optimizer = torch.optim.SGD(kept.parameters(), lr=0.1)
+    optimizer.register_step_post_hook(lambda *_: bool(weight.detach().sum() > 0) and None)
+    with count_syncs("cpu") as counter:
+        weight.sum().backward()
+        optimizer.step()
+    kinds = {(site.op, site.hook.kind) for site in counter.report().sites if site.hook}
+    assert kinds == {("Tensor.item", "tensor"), ("Tensor.tolist", "parameter"), ("bool", "step")}
+
+
+def test_calling_a_hook_is_no_hook_running(model: Any) -> None:
+    with count_syncs("cpu") as counter:
+        reading(None, None, torch.ones(2))
+    assert counter.totals == (0, 1, 1, 0)
+
+
+def test_nested_blocks_count_for_themselves(model: Any) -> None:
+    with count_syncs("cpu") as outer:
+        model(torch.ones(1, 2))
+        with count_syncs() as inner:
+            model(torch.ones(1, 2))
+        model(torch.ones(1, 2))
+    assert (outer.in_hooks, inner.in_hooks) == (3, 1)
+
+
+def test_a_block_with_another_backend_is_refused() -> None:
+    with count_syncs("cpu"), pytest.raises(ValueError, match="being counted on the cpu backend"), count_syncs("cuda"):
+        pass
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    with pytest.raises(ValueError, match="no backend `tpu`"), count_syncs("tpu"):
+        pass
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_backend_without_its_device_says_so() -> None:
+    with pytest.raises(Unavailable, match="CUDA"), count_syncs("cuda"):
+        pass
+
+
+def test_a_counter_that_does_not_see_a_planted_sync_is_an_error() -> None:
+    class Blind(cpu.Cpu):
+        def plant(self) -> None:
+            torch.ones(()).add(1)
+
+    before = snapshot()
+    with pytest.raises(Unavailable, match="does not see a sync that was planted"), count_syncs(Blind()):
+        pass
+    assert snapshot() == before
+
+
+def test_allowed_syncs_count_apart(model: Any) -> None:
+    with count_syncs("cpu") as counter, allow_sync("the log is flushed here"):
+        model(torch.ones(1, 2))
+    assert counter.totals == (0, 0, 1, 1)
+    assert counter.report().sites[0].allowed == "the log is flushed here"
+
+
+def test_a_reason_is_wanted() -> None:
+    with pytest.raises(ValueError, match="wants a reason"):
+        allow_sync(" ")
+
+
+def test_a_forbidden_sync_raises_where_it_happens(model: Any) -> None:
+    with forbid_syncs("cpu"):
+        torch.ones(2).sum()
+        with allow_sync("once"):
+            model(torch.ones(1, 2))
+        with pytest.raises(SyncForbiddenError, match=r"Tensor\.item waits .*test_counting\.py:\d+:\d+ in hook reading"):
+            model(torch.ones(1, 2))
+
+
+def test_threads_are_counted(model: Any) -> None:
+    with count_syncs("cpu") as counter:
+        thread = threading.Thread(target=model, args=(torch.ones(1, 2),), name="helper")
+        thread.start()
+        thread.join()
+    assert [site.thread for site in counter.report().sites] == ["helper"]
+
+
+def test_loops_are_told_from_calls_that_read_several_times() -> None:
+    values = [torch.tensor(float(n)) for n in range(4)]
+    with count_syncs("cpu") as counter:
+        for _ in range(3):
+            max(values)
+        print_to = [f"{value}" for value in values]
+    counted = {(site.op, site.count, site.raw) for site in counter.report().sites}
+    assert counted == {("max", 3, 9), ("Tensor.__format__", 4, 4)}
+    assert len(print_to) == 4
+
+
+def test_under_a_debugger_each_read_is_a_call_of_its_own() -> None:
+    values = [torch.tensor(float(n)) for n in range(4)]
+
+    def trace(*_: Any) -> None:
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with count_syncs("cpu") as counter:
+            max(values)
+        assert sys.gettrace() is trace
+    finally:
+        sys.settrace(before)
+    assert [(site.op, site.count, site.raw) for site in counter.report().sites] == [("max", 3, 3)]
+
+
+def test_reading_what_was_copied_to_the_host_is_free() -> None:
+    x = torch.arange(6.0).reshape(2, 3)
+    with count_syncs("cpu") as counter:
+        host = x.cpu()
+        host.mean().item()
+        (host * 2 + host[0].max()).tolist()
+        host.numpy()
+        repr(host)
+        f"{host.sum():.1f}"
+        host[host > 1].sum().item()
+        (host.sum() * x).sum().item()  # with a tensor of the device it is the device's again
+    assert [(site.op, site.count) for site in counter.report().sites] == [("Tensor.cpu", 1), ("Tensor.item", 1)]
+
+
+def test_moving_a_module_leaves_its_parameters_what_they_are() -> None:
+    layer = torch.nn.Linear(2, 2)
+    with count_syncs("cpu") as counter:
+        layer.cpu()
+        layer.to("cpu")
+    assert type(layer.weight) is torch.nn.Parameter
+    assert counter.report().sites == ()
+
+
+def test_an_optimizer_that_keeps_its_steps_on_the_host_does_not_sync() -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    with count_syncs("cpu") as counter:
+        optimizer.step()
+    assert counter.report().sites == ()
+
+
+def test_compiled_code_runs_eagerly_and_keeps_its_lines(model: Any) -> None:
+    with count_syncs("cpu") as counter:
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        compiled(torch.ones(1, 2))
+        compiled(torch.ones(1, 2))
+    assert hooked(counter.report().sites) == [("reading", "Tensor.item", 2)]
+
+
+def test_a_warning_names_the_line_that_caused_it() -> None:
+    value = torch.ones(1, requires_grad=True)
+    with count_syncs("cpu"), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        warn(value)
+        warn(value)
+    # torch warns of this once a process, so that an earlier test may have had it.
+    assert {warning.filename for warning in caught} <= {__file__}
+
+
+def warn(value: Any) -> None:
+    torch._C._warn()
+    float(value)
+
+
+def test_a_scripted_function_still_compiles() -> None:
+    with count_syncs("cpu"):
+
+        @torch.jit.script
+        def doubled(x: torch.Tensor) -> torch.Tensor:
+            return torch.add(x, x).view(-1)
+
+        assert doubled(torch.ones(2)).tolist() == [2.0, 2.0]
+
+
+OWNERS = (
+    "torch",
+    "torch.cpu",
+    "torch.cuda",
+    "torch.mps",
+    "torch.accelerator",
+    "torch.nn.modules.module",
+    "torch.optim.optimizer",
+    "torch.autograd.graph",
+    "warnings",
+    "builtins",
+    "sys",
+)
+
+
+def snapshot() -> dict[str, Any]:
+    """Everything that a backend may touch: attributes by identity, kernels, warning filters, tracing."""
+    found: dict[str, Any] = {}
+    for owner in owners():
+        for name, value in vars(owner).items():
+            if name not in ("__warningregistry__", "last_exc", "last_value", "last_traceback", "last_type", "_"):
+                found[f"{owner.__name__}.{name}"] = id(value)
+    found["sys.modules"] = found["sys.path_importer_cache"] = None
+    for kernel in (*cpu.READS, *cpu.QUIET):
+        found[kernel] = torch._C._dispatch_dump(f"aten::{kernel}")
+    found["filters"] = (id(warnings.filters), list(warnings.filters))
+    found["trace"] = sys.gettrace()
+    found["meta path"] = list(sys.meta_path)
+    return found
+
+
+def owners() -> Iterator[type | ModuleType]:
+    for name in OWNERS:
+        yield importlib.import_module(name)
+    optimizer = importlib.import_module("torch.optim.optimizer")
+    yield from (torch.Tensor, torch.nn.Module, optimizer.Optimizer, torch.autograd.graph.saved_tensors_hooks)
+    yield torch.nn.parallel.DistributedDataParallel
+
+
+def test_torch_is_left_as_it_was(model: Any) -> None:
+    with count_syncs("cpu"):
+        model(torch.ones(1, 2))
+    before = snapshot()
+    with count_syncs("cpu"):
+        changed = snapshot()
+        model(torch.ones(1, 2))
+        print_nothing = str(torch.ones(2))
+    assert changed != before, "a snapshot that sees no patch proves nothing"
+    assert snapshot() == before
+    with pytest.raises(ZeroDivisionError), count_syncs("cpu"):
+        model(torch.ones(1, 2))
+        raise ZeroDivisionError
+    assert snapshot() == before
+    assert print_nothing
