@@ -9,28 +9,38 @@ import os
 import sys
 
 from auditlint import __version__
+from auditlint.console import (
+    CLEAN,
+    FAILED,
+    FOUND,
+    INTERRUPTED,
+    UsageError,
+    count,
+    failed,
+    new_parser,
+    wants_color,
+    width_of,
+    write,
+)
 
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself takes longer to import than a version to print
 if TYPE_CHECKING:
     import argparse
-    from typing import Any, NoReturn
 
     from auditlint.diagnostics import Diagnostic
     from auditlint.linter import Result
-
-CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 FORMATS = ("full", "concise", "json", "github", "gitlab", "sarif", "junit")
 _FOR_PEOPLE = ("full", "concise")
 
 _NOT_YET = ("bench", "probe-cost", "server")
-_NOT_YET_FLAGS = ("--fix", "--unsafe-fixes", "--diff", "--runtime-check")
+_NOT_YET_FLAGS = ("--fix", "--unsafe-fixes", "--diff")
+_RUNTIME = "--runtime-check"
 
-_USAGE = "auditlint [check] [OPTIONS] [PATHS ...]\n       auditlint rule CODE | --all"
-
-
-class UsageError(Exception):
-    """A command line that cannot be obeyed; the message is one line."""
+_USAGE = """auditlint [check] [OPTIONS] [PATHS ...]
+       auditlint --runtime-check [OPTIONS] SCRIPT [ARGS ...]
+       auditlint rule CODE | --all
+       auditlint validate-rules [OPTIONS]"""
 
 
 def run() -> None:
@@ -39,6 +49,8 @@ def run() -> None:
     A run allocates trees by the million and no cycles worth finding: neither the collector nor the interpreter's
     orderly end has anything to do that the operating system does not do at once.
     """
+    if _RUNTIME in sys.argv:
+        sys.exit(main())  # the process is the user's program: the interpreter's own end is part of it
     import gc
 
     gc.disable()
@@ -67,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FOUND
     except UsageError as error:
-        return _failed(str(error))
+        return failed(str(error))
     except Exception as error:
         return _crashed(error, verbose="-v" in arguments or "--verbose" in arguments)
 
@@ -83,16 +95,24 @@ def _run(arguments: list[str]) -> int:
     if command in _NOT_YET:
         raise UsageError(f"`{command}` is not available in this version")
     try:
+        if _RUNTIME in arguments:  # before anything else: what follows the script is the script's
+            from auditlint.runtime.command import main as runtime_check
+
+            return runtime_check(arguments)
         if command == "rule":
             return rule(arguments[1:])
+        if command == "validate-rules":
+            from auditlint.runtime.validate import main as validate_rules
+
+            return validate_rules(arguments[1:])
         return check(arguments[1:] if command == "check" else arguments)
     except ConfigError as error:
-        return _failed(str(error))
+        return failed(str(error))
 
 
 def check(arguments: list[str]) -> int:
     """`auditlint [check] [PATHS...]`."""
-    for flag in _NOT_YET_FLAGS:  # before the parser: it would complain about what follows --runtime-check
+    for flag in _NOT_YET_FLAGS:
         if flag in arguments:
             raise UsageError(f"{flag} is not available in this version")
     args = _check_parser().parse_args(arguments)
@@ -100,13 +120,13 @@ def check(arguments: list[str]) -> int:
         return _show_files(args)
     result = _lint(args)
     for path, message in result.errors:
-        _failed(f"{path}: {message}" if path else message)
+        failed(f"{path}: {message}" if path else message)
     if args.add_noqa:
         return _add_noqa(result)
     diagnostics = result.diagnostics
     if args.baseline:
         diagnostics = _against_baseline(args.baseline, result)
-    _write(_report(args, diagnostics, result), args.output_file)
+    write(_report(args, diagnostics, result), args.output_file, sys.stdout)
     if result.errors:
         return FAILED
     return FOUND if diagnostics and not args.exit_zero else CLEAN
@@ -116,7 +136,7 @@ def rule(arguments: list[str]) -> int:
     """`auditlint rule CODE | --all`."""
     import argparse
 
-    parser = _parser(prog="auditlint rule", description="Explain a rule.", usage="auditlint rule CODE | --all")
+    parser = new_parser(prog="auditlint rule", description="Explain a rule.", usage="auditlint rule CODE | --all")
     parser.add_argument("code", nargs="?", help="the rule's code or name, such as AUD101")
     parser.add_argument("--all", action="store_true", help="explain every rule")
     parser.add_argument("-v", "--verbose", action="store_true", help=argparse.SUPPRESS)
@@ -174,8 +194,8 @@ def _report(args: argparse.Namespace, diagnostics: list[Diagnostic], result: Res
         args.output_format,
         diagnostics,
         read=result.read,
-        color=shown_to_people and not args.output_file and _wants_color(),
-        width=_width(),
+        color=shown_to_people and not args.output_file and wants_color(sys.stdout),
+        width=width_of(sys.stdout),
     )
     if not shown_to_people or args.quiet or (result.errors and not diagnostics):
         return text
@@ -192,14 +212,10 @@ def _closing(diagnostics: list[Diagnostic]) -> str:
     others = len(diagnostics) - len(syncs)
     parts = []
     if syncs:
-        parts.append(_count(len(syncs), "sync") + (f" in {_count(len(hooks), 'hook')}" if hooks else ""))
+        parts.append(count(len(syncs), "sync") + (f" in {count(len(hooks), 'hook')}" if hooks else ""))
     if others:
-        parts.append(_count(others, "other finding" if syncs else "finding"))
+        parts.append(count(others, "other finding" if syncs else "finding"))
     return f"Found {' and '.join(parts)}.\n"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _show_files(args: argparse.Namespace) -> int:
@@ -207,7 +223,7 @@ def _show_files(args: argparse.Namespace) -> int:
 
     names, errors = files(args.paths or ["."], config_file=args.config, isolated=args.isolated)
     for path, message in errors:
-        _failed(f"{path}: {message}" if path else message)
+        failed(f"{path}: {message}" if path else message)
     sys.stdout.write("".join(f"{name}\n" for name in names))
     return FAILED if errors else CLEAN
 
@@ -222,7 +238,7 @@ def _add_noqa(result: Result) -> int:
         added = add_noqa(found, result.read, write_atomically)
     except OSError as error:
         raise UsageError(f"{error.filename}: cannot be written: {error.strerror}") from None
-    print(f"Added `noqa` for {_count(added, 'finding')}.")
+    print(f"Added `noqa` for {count(added, 'finding')}.")
     return FAILED if result.errors else CLEAN
 
 
@@ -238,40 +254,8 @@ def _against_baseline(path: str, result: Result) -> list[Diagnostic]:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except ValueError as error:
         raise UsageError(str(error)) from None
-    print(f"auditlint: wrote {_count(len(result.diagnostics), 'finding')} to the new baseline {path}", file=sys.stderr)
+    print(f"auditlint: wrote {count(len(result.diagnostics), 'finding')} to the new baseline {path}", file=sys.stderr)
     return []
-
-
-def _write(text: str, output_file: str | None) -> None:
-    if output_file is None:
-        sys.stdout.write(text)
-        return
-    try:
-        with open(output_file, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(f"{output_file}: cannot be written: {error.strerror}") from None
-
-
-def _wants_color() -> bool:
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def _width() -> int:
-    """Columns to fill: those of the terminal, else of COLUMNS, else 80."""
-    try:
-        return max(40, int(os.environ.get("COLUMNS") or os.get_terminal_size(sys.stdout.fileno()).columns))
-    except (OSError, ValueError):
-        return 80
-
-
-def _failed(message: str) -> int:
-    print(f"auditlint: error: {message}", file=sys.stderr)
-    return FAILED
 
 
 def _crashed(error: Exception, verbose: bool) -> int:
@@ -280,7 +264,7 @@ def _crashed(error: Exception, verbose: bool) -> int:
 
         traceback.print_exc()
     summary = " ".join(f"{type(error).__name__}: {error}".split())
-    return _failed(f"internal error: {summary}" + ("" if verbose else " (-v shows the traceback)"))
+    return failed(f"internal error: {summary}" + ("" if verbose else " (-v shows the traceback)"))
 
 
 def _tuple(codes: list[str] | None) -> tuple[str, ...] | None:
@@ -291,7 +275,7 @@ def _check_parser() -> argparse.ArgumentParser:
     def codes(text: str) -> list[str]:
         return [code for code in text.replace(",", " ").split() if code]
 
-    parser = _parser(
+    parser = new_parser(
         prog="auditlint",
         usage=_USAGE,
         description="Find host-device synchronisation inside code that runs in a model's forward or backward pass.",
@@ -326,16 +310,3 @@ def _jobs(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"not a number of processes: {text!r}")
     return int(text)
-
-
-def _parser(**settings: Any) -> argparse.ArgumentParser:
-    import argparse
-
-    class Parser(argparse.ArgumentParser):
-        """A parser whose complaints are one line, as all of ours are."""
-
-        def error(self, message: str) -> NoReturn:
-            raise UsageError(f"{message} (see `{self.prog} --help`)")
-
-    # Flags are not to be shortened: `--fix` must never mean `--fixture`.
-    return Parser(allow_abbrev=False, **settings)

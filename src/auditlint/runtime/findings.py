@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from auditlint.config import Overrides
-from auditlint.diagnostics import Diagnostic, Step
+from auditlint.diagnostics import Diagnostic, Hook
 from auditlint.linter import ByFile, Configs, Options
 from auditlint.source.discovery import Universe
 
-# Comments silence nothing here, as far as they can be told apart: an accepted sync is matched by its comment.
+# A count can confirm what these say.
 _RULES = ("AUD1", "AUD2")
+# What the linter names as the registrar of a hook that only the configuration knows.
+CONFIGURED = "configuration"
 
 
 class Findings:
-    """The findings in hooks, with absolute file names; each project is linted once, when its first file is loaded."""
+    """The findings in hooks, with absolute file names; each project is linted once, when its first file is loaded.
 
-    def __init__(self, configs: Configs, options: Options = Options()) -> None:
-        self._linter = ByFile(configs, options)
+    `declare` is told of every hook in them that no call registers, so that it is known when it runs.
+    """
+
+    def __init__(self, configs: Configs, declare: Callable[[Hook], None]) -> None:
+        # One process: this one belongs to the user's program, which has threads and devices that do not fork well.
+        self._linter = ByFile(configs, Options(jobs=1))
+        self._declare = declare
         self._projects: dict[Universe, dict[str, list[Diagnostic]]] = {}
 
     def of(self, path: str) -> list[Diagnostic]:
@@ -26,32 +34,31 @@ class Findings:
         Raises:
             ConfigError: when the configuration that holds for it cannot be used.
         """
-        return self.of_project(path).get(path, [])
-
-    def of_project(self, path: str) -> dict[str, list[Diagnostic]]:
-        """File -> findings, for all files of the project that the file at `path` belongs to."""
         universe = self._linter.universe(path)
         if universe not in self._projects:
             folder, found = self._linter.project(path)
             project = self._projects[universe] = {}
             for item in found:
                 if item.hook is not None:
-                    project.setdefault(os.path.join(folder, item.filename), []).append(_absolute(item, folder))
-        return self._projects[universe]
+                    whole = self._absolute(item, folder, item.hook)
+                    project.setdefault(whole.filename, []).append(whole)
+        return self._projects[universe].get(path, [])
+
+    def all(self) -> list[Diagnostic]:
+        """The findings in all projects that were asked about."""
+        return [item for project in self._projects.values() for found in project.values() for item in found]
+
+    def are_together(self, path: str, other: str) -> bool:
+        """Whether two files belong to one project."""
+        return self._linter.universe(path) == self._linter.universe(other)
+
+    def _absolute(self, item: Diagnostic, folder: str, hook: Hook) -> Diagnostic:
+        hook = hook._replace(filename=os.path.join(folder, hook.filename))
+        if hook.registrar.startswith("@") or hook.registrar == CONFIGURED:
+            self._declare(hook)
+        return item._replace(filename=os.path.join(folder, item.filename), hook=hook)
 
 
 def configs(config_file: str | None, isolated: bool) -> Configs:
     """The configuration to lint with: that of each project, with every rule about syncs selected."""
     return Configs(None, config_file, isolated, Overrides(select=_RULES, ignore=()))
-
-
-def _absolute(item: Diagnostic, folder: str) -> Diagnostic:
-    def step(it: Step) -> Step:
-        return it._replace(filename=os.path.join(folder, it.filename))
-
-    hook = item.hook
-    if hook is not None:
-        hook = hook._replace(filename=os.path.join(folder, hook.filename), registered=step(hook.registered))
-    return item._replace(
-        filename=os.path.join(folder, item.filename), hook=hook, path=tuple(step(it) for it in item.path)
-    )

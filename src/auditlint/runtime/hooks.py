@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from auditlint.diagnostics import Hook
 from auditlint.facts.registrars import HOOK_CLASSES
 from auditlint.marks import MARKED
 from auditlint.runtime.frames import Frames
@@ -44,6 +45,7 @@ _MODULE_TABLES = {
     "_backward_hooks": "backward",
     "_backward_pre_hooks": "backward_pre",
 }
+_CLASS_METHODS = frozenset(method for methods in HOOK_CLASSES.values() for method in methods)
 _OPTIMIZER_TABLES = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
@@ -53,8 +55,8 @@ class Hooks:
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
         self._by_code: dict[CodeType, RuntimeHook] = {}
-        # Hooks that the linter knows and that nobody registers: (file, name) -> (row, kind).
-        self.declared: dict[tuple[str, str], tuple[int, str]] = {}
+        # Hooks that the linter knows and that nobody registers: (file, name) -> row.
+        self._declared: dict[tuple[str, str], int] = {}
         self._engine = torch.autograd.graph._engine_run_backward.__code__
 
     def note(self, hook: object, kind: str) -> None:
@@ -65,6 +67,14 @@ class Hooks:
                 if code not in self._by_code:
                     self._by_code[code] = _described(hook, code, kind)
                 return
+
+    def declare(self, hook: Hook) -> None:
+        """Take a hook of the linter's for one that somebody calls without registering it; its file name is absolute."""
+        self._declared[hook.filename, hook.name.rpartition(".")[2]] = hook.row
+
+    def known(self) -> list[RuntimeHook]:
+        """The hooks that were registered or have run."""
+        return list(self._by_code.values())
 
     def running(self, frame: FrameType | None) -> RuntimeHook | None:
         """The innermost hook that runs on the stack of `frame`, if one does."""
@@ -85,12 +95,8 @@ class Hooks:
         """A hook that no registration has told of: decorated, of a hook class, or called by the autograd engine."""
         if code in MARKED:
             found = _described(None, code, DECORATED)
-        elif (declared := self.declared.get((code.co_filename, code.co_name))) is not None:
-            row, kind = declared
-            # The row is that of `def`; the code starts at its first decorator.
-            if not code.co_firstlineno <= row <= code.co_firstlineno + 50:
-                return None
-            found = RuntimeHook(_name(code), code.co_filename, row, kind)
+        elif (row := self._declared.get((code.co_filename, code.co_name))) is not None and row == _def_row(code):
+            found = _described(None, code, DECORATED)
         elif (kind := self._kind_by_class(frame)) is not None:
             return _described(None, code, kind)
         elif self._beneath_engine(frame):
@@ -105,7 +111,7 @@ class Hooks:
     def _kind_by_class(self, frame: FrameType) -> str | None:
         """The kind of a method that a library calls as a hook because of its class (accelerate's `ModelHook`)."""
         code = frame.f_code
-        if not any(code.co_name in methods for methods in HOOK_CLASSES.values()) or not code.co_varnames:
+        if code.co_name not in _CLASS_METHODS or not code.co_varnames:
             return None
         owner = frame.f_locals.get(code.co_varnames[0])
         for base in type(owner).__mro__:

@@ -21,9 +21,7 @@ def summary(recording: Recording, backend: Backend, folder: str) -> SyncReport:
         site = _site(event, folder)
         if site.op not in backend.not_syncs:
             sites.setdefault(site, Tally()).add(tally.count, tally.raw, tally.waited)
-    counted = [
-        site._replace(count=tally.count, raw=tally.raw, waited_us=tally.waited) for site, tally in sites.items()
-    ]
+    counted = [site._replace(count=tally.count, raw=tally.raw, waited_us=tally.waited) for site, tally in sites.items()]
     return SyncReport(
         backend.name,
         backend.potential,
@@ -41,9 +39,7 @@ def _site(event: Event, folder: str) -> Site:
     if hook is not None:
         hook = hook._replace(filename=shown(os.path.join(folder, hook.filename), folder))
     allowed = event.allowed if event.allowed is not None else _accepted(path, at)
-    return Site(
-        shown(path, folder), *at[:4], at.op, at.kind, 0, 0, None, event.thread, hook, allowed
-    )
+    return Site(shown(path, folder), *at[:4], at.op, at.kind, 0, 0, None, event.thread, hook, allowed)
 
 
 def shown(path: str, folder: str) -> str:

@@ -197,6 +197,15 @@ class Watch:
         if implicit and user is not None:
             standing.put(user, tallies)
 
+    def begin_again(self) -> None:
+        """In a process that has just been forked: forget what was counted before, and locks that others held."""
+        self._lock = threading.Lock()
+        self._local.call = None
+        self._local.muted = 0
+        self._local.standing.clear()
+        for recording in self.recordings:
+            recording.tallies = {}
+
     def forget_thread(self) -> None:
         """Leave nothing of this thread's traces behind."""
         self._local.standing.clear()

@@ -1,0 +1,148 @@
+"""The runtime check: run a program, count its syncs, hold the linter's findings against them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import os
+import re
+import sys
+from typing import NamedTuple
+
+from auditlint.runtime import processes, ranks
+from auditlint.runtime.backends import Backend, choose
+from auditlint.runtime.counting import count_syncs, current_watch
+from auditlint.runtime.findings import Findings, configs
+from auditlint.runtime.probes import Probes
+from auditlint.runtime.reconcile import reconcile
+from auditlint.runtime.report import Check, SyncReport
+from auditlint.runtime.script import Program, run
+from auditlint.runtime.summary import shown
+from auditlint.runtime.watch import Watch
+
+# What makes a program choose where its tensors lie; one without any of it can run wholly on the simulated device.
+_NAMES_A_DEVICE = re.compile(rb"\b(cuda|mps|xpu|device|accelerator)\b|\.to\(")
+_EVERYWHERE = "simulated, by default"
+
+
+class Settings(NamedTuple):
+    """How to check: the backend's name, and the configuration that the linter reads."""
+
+    backend: str = "auto"
+    config_file: str | None = None
+    isolated: bool = False
+
+
+class Outcome(NamedTuple):
+    """The program's own exit status, and the check; None in a process that has handed its counts to another one."""
+
+    status: int
+    check: Check | None
+
+
+def check(program: Program, settings: Settings = Settings()) -> Outcome:
+    """Run `program` in this process, as the last thing that the process does, and report on it.
+
+    Raises:
+        Unavailable: the backend cannot count here.
+        ValueError: there is no such backend.
+        ProgramError: there is nothing to run.
+        ConfigError: the configuration of the program's project cannot be used.
+        OSError: the ranks of a group cannot meet.
+    """
+    folder = os.getcwd()
+    main = _main_file(program)
+    backend = _backend(settings.backend, main)
+    rank = ranks.here()
+    if rank is not None:
+        ranks.enter(rank)
+    with contextlib.ExitStack() as undo:
+        counter = undo.enter_context(count_syncs(backend))
+        watch = _watch()
+        found = Findings(configs(settings.config_file, settings.isolated), watch.hooks.declare)
+        if main:
+            found.of(main)
+        probes = Probes(found.of)
+        probes.install(undo)
+        children = undo.enter_context(
+            processes.counted(processes.Counter(watch.begin_again, counter.report), _spawned_name(backend))
+        )
+        status = run(program, compiled=probes.compile)
+        children.leave(status)
+        report = children.merged(counter.report())
+    if rank is not None and not rank.merges:
+        ranks.hand_in(rank, report)
+        return Outcome(status, None)
+    if rank is not None:
+        report = ranks.gather(rank, report)
+    return Outcome(status, _held_against(report, program, status, main, found, probes, watch, backend, folder))
+
+
+def _held_against(
+    report: SyncReport,
+    program: Program,
+    status: int,
+    main: str,
+    found: Findings,
+    probes: Probes,
+    watch: Watch,
+    backend: Backend,
+    folder: str,
+) -> Check:
+    reconciliation, elsewhere = reconcile(
+        found.all(),
+        report,
+        executed=probes.executed,
+        loaded=probes.loaded,
+        uncertain=probes.uncertain,
+        root=folder,
+        project=lambda path: found.are_together(path, main),
+        registered={(hook.filename, hook.row) for hook in watch.hooks.known()},
+        unseen_kinds=backend.unseen_kinds,
+    )
+    told = tuple(item._replace(filename=shown(item.filename, folder)) for item in reconciliation)
+    return Check(program.name, status, report, told, elsewhere)
+
+
+def count_in_child(backend: str) -> processes.Counter:
+    """Count in a spawned process from now on, to its end; named by `processes.COUNTER`."""
+    counter = count_syncs(_everywhere() if backend == _EVERYWHERE else backend).__enter__()
+    return processes.Counter(_watch().begin_again, counter.report)
+
+
+def _watch() -> Watch:
+    watch = current_watch()
+    assert watch is not None, "only called while counting"
+    return watch
+
+
+def _backend(name: str, main: str) -> Backend:
+    if name != "simulated" or not main:
+        return choose(name)
+    try:
+        with open(main, "rb") as file:
+            named = _NAMES_A_DEVICE.search(file.read())
+    except OSError:
+        return choose(name)  # the program will say what is wrong
+    return choose(name) if named else _everywhere()
+
+
+def _everywhere() -> Backend:
+    """The simulated device, for a program that names no device: all its tensors go there."""
+    from auditlint.runtime.backends.simulated import Simulated
+
+    return Simulated(default=True)
+
+
+def _spawned_name(backend: Backend) -> str:
+    return _EVERYWHERE if getattr(backend, "default", False) else backend.name
+
+
+def _main_file(program: Program) -> str:
+    """The file that holds the program's first line, "" where it is none."""
+    if not program.module:
+        path = os.path.join(os.getcwd(), program.name)
+        return os.path.join(path, "__main__.py") if os.path.isdir(path) else path
+    # Without importing anything: only the outermost package can be looked for so.
+    spec = importlib.machinery.PathFinder.find_spec(program.name.partition(".")[0], [os.getcwd(), *sys.path])
+    return spec.origin if spec is not None and spec.origin and spec.has_location else ""

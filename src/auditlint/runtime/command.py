@@ -1,0 +1,133 @@
+"""`auditlint --runtime-check`: arguments to one call, and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from auditlint.runtime.check import Outcome
+
+from auditlint.console import CLEAN, FOUND, UsageError, new_parser, wants_color, width_of, write
+from auditlint.runtime import reports
+from auditlint.runtime.report import Check
+
+_PEOPLE = ("full", "concise")
+_USAGE = """auditlint --runtime-check [OPTIONS] SCRIPT [ARGS ...]
+       auditlint --runtime-check [OPTIONS] -m MODULE [ARGS ...]"""
+BACKENDS = ("auto", "cuda", "mps", "cpu", "simulated")
+
+
+def main(arguments: list[str]) -> int:
+    """Run a program and report its syncs.
+
+    Returns the program's own status if it failed; else 1 if more than `--max-syncs` calls in hooks synced, else 0.
+
+    Raises:
+        UsageError: there is nothing to run, no way to count, or no place for the report.
+        ConfigError: the project's configuration cannot be used.
+    """
+    args = _parsed(arguments)
+    # The program may change its folder, and what stands in place of the standard streams.
+    args.output_file, args.html = _place(args.output_file), _place(args.html)
+    folder, stream = os.getcwd(), sys.stderr
+    outcome = _checked(args)
+    if outcome.check is None:
+        return outcome.status
+    _report(outcome.check, args, folder, stream)
+    if outcome.status:
+        return outcome.status
+    return FOUND if outcome.check.report.totals.in_hooks > args.max_syncs else CLEAN
+
+
+def _checked(args: argparse.Namespace) -> Outcome:
+    try:
+        from auditlint.runtime.backends import Unavailable
+        from auditlint.runtime.check import Settings, check
+        from auditlint.runtime.script import Program, ProgramError
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] == "torch":
+            raise UsageError("the runtime check needs torch: pip install 'auditlint[runtime]'") from None
+        raise
+    name, *rest = args.program if args.module is None else args.module
+    program = Program(name, args.module is not None, tuple(rest))
+    try:
+        return check(program, Settings(args.backend, args.config, args.isolated))
+    except (Unavailable, ProgramError) as error:
+        raise UsageError(str(error)) from None
+
+
+def _report(check: Check, args: argparse.Namespace, folder: str, stream: TextIO) -> None:
+    def read(filename: str) -> bytes:
+        try:
+            with open(os.path.join(folder, filename), "rb") as file:
+                return file.read()
+        except (OSError, ValueError):
+            return b""
+
+    people = args.output_format in _PEOPLE
+    text = reports.render(
+        args.output_format,
+        check,
+        read=read,
+        color=people and args.output_file is None and wants_color(stream),
+        width=width_of(stream),
+    )
+    if args.html:
+        from auditlint.runtime.reports import html
+
+        write(html.render(check, read), args.html, stream)
+    write(text, args.output_file, stream)
+
+
+def _place(filename: str | None) -> str | None:
+    """The absolute name of a file to write; a program that runs for hours must not end in "cannot be written"."""
+    if filename is None:
+        return None
+    path = os.path.abspath(filename)
+    new = not os.path.exists(path)
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise UsageError(f"{filename}: cannot be written: {error.strerror}") from None
+    if new:
+        os.unlink(path)
+    return path
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    args = _parser().parse_args(arguments)
+    if args.module is None and not args.program:
+        raise UsageError("--runtime-check takes a script, or -m and a module (see `auditlint --runtime-check --help`)")
+    return args
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = new_parser(
+        prog="auditlint --runtime-check",
+        usage=_USAGE,
+        description="Run a program, count the syncs that really happen, and hold the linter's findings against them.",
+        epilog="Exit status: the program's own if it failed, 1 if hooks synced, 0 if not, 2 for usage.",
+    )
+    add = parser.add_argument
+    add("--runtime-check", action="store_true", help=argparse.SUPPRESS)
+    add("--backend", choices=BACKENDS, default="auto", metavar="NAME", help=f"{', '.join(BACKENDS)} (default: auto)")
+    add("--output-format", choices=reports.FORMATS, default="full", metavar="FORMAT", help=", ".join(reports.FORMATS))
+    add("--output-file", "-o", metavar="FILE", help="write the report there (default: standard error)")
+    add("--html", metavar="FILE", help="write a page with each hook's source there, as well")
+    add("--max-syncs", type=_number, default=0, metavar="N", help="calls in hooks that may sync (default: 0)")
+    add("--config", metavar="FILE", help="the linter's configuration file")
+    add("--isolated", action="store_true", help="ignore configuration files")
+    add("--verbose", "-v", action="store_true", help="show the traceback of an internal error")
+    add("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE [ARGS ...]", help="run a module")
+    add("program", nargs=argparse.REMAINDER, metavar="SCRIPT [ARGS ...]", help="the script, and what it is given")
+    return parser
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"not a number of calls: {text!r}")
+    return int(text)
