@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from auditlint.facts.cases import SETUP, Case
+
 # Reads of one value, and operators whose result has a size that only the data decides.
 KERNELS = (
     "_local_scalar_dense",
@@ -25,15 +27,18 @@ KERNELS = (
 
 
 @pytest.fixture
-def counted() -> Callable[[str, str], Counter[str]]:
-    """Runs the statements, then counts what the expression reads: `counted("import torch", "torch.ones(1).item()")`."""
+def counted() -> Callable[[Case], Counter[str]]:
+    """Runs a case on the CPU and counts what its code reads; what it raises comes out."""
     pytest.importorskip("torch", reason="counts what torch does")
 
-    def run(statements: str, expression: str) -> Counter[str]:
-        names: dict[str, object] = {}
-        eval(compile(statements, "<names>", "exec"), names)
-        with reads() as counter:
-            eval(expression, names)
+    def run(case: Case) -> Counter[str]:
+        names: dict[str, object] = {"device": "cpu"}
+        exec(SETUP + case.setup, names)
+        try:
+            with reads() as counter:
+                exec(case.code, names)
+        finally:
+            exec(case.after, names)
         return counter
 
     return run

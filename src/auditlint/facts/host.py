@@ -71,7 +71,6 @@ HOST_CALLS: dict[str, HostCall] = {
     "pprint.pformat": HostCall("format", "any", TEXT),
     "warnings.warn": HostCall("format", "first", TEXT),
     "rich.print": HostCall("format", "any", TEXT),
-    "tqdm.tqdm.write": HostCall("format", "first", TEXT),
     "logging.debug": HostCall("format", "any", TEXT),
     "logging.info": HostCall("format", "any", TEXT),
     "logging.warning": HostCall("format", "any", TEXT),
@@ -128,12 +127,15 @@ HOST_METHODS: dict[str, HostCall] = {
 }
 
 # These take a tensor and never read its values. round, divmod and math.trunc raise TypeError on a tensor, and
-# json.dumps does without `default`.
+# json.dumps does without `default`. math.prod multiplies what it is given. What is listed of numpy asks a tensor for
+# its shape, or for the tensor's own method of that name (counted with tensors without values, numpy 2.4).
 HARMLESS = (
     "len id hash type isinstance issubclass callable getattr hasattr setattr iter next list tuple dict set frozenset "
     "zip enumerate reversed map sum abs pow vars copy.copy copy.deepcopy functools.partial operator.gt operator.lt "
     "operator.eq operator.add operator.mul operator.itemgetter operator.attrgetter collections.deque "
-    "collections.Counter collections.OrderedDict itertools.chain itertools.cycle weakref.ref math.trunc numpy.shape "
-    "numpy.ndim numpy.iterable numpy.dtype numpy.finfo numpy.iinfo numpy.errstate numpy.set_printoptions round divmod"
+    "collections.Counter collections.OrderedDict itertools.chain itertools.cycle weakref.ref math.trunc math.prod "
+    "numpy.shape numpy.ndim numpy.size numpy.iterable numpy.isscalar numpy.real numpy.squeeze numpy.swapaxes "
+    "numpy.diag_indices_from numpy.tril_indices_from numpy.triu_indices_from numpy.dtype numpy.finfo numpy.iinfo "
+    "numpy.errstate numpy.printoptions numpy.set_printoptions round divmod"
 )
 HOST_HARMLESS = frozenset(HARMLESS.split())

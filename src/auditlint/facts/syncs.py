@@ -298,13 +298,6 @@ ROWS: tuple[tuple[Sync, str], ...] = (
     ),
     row(
         "cast",
-        "tensor:indices_or_sections@1",
-        BOTH,
-        "exp: reads the split points",
-        "Tensor.tensor_split torch.tensor_split",
-    ),
-    row(
-        "cast",
         "tensor:alpha@-",
         BOTH,
         ARGUMENT,

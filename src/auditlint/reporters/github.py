@@ -20,8 +20,8 @@ def _command(diagnostic: Diagnostic) -> str:
     # Columns beside two different lines make GitHub drop the annotation.
     if begin.row == end.row:
         properties |= {"col": str(begin.column), "endColumn": str(max(end.column, begin.column))}
-    listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{_level(diagnostic)} {listed}::{_data(_text(diagnostic))}"
+    listed = ",".join(f"{key}={property_value(value)}" for key, value in properties.items())
+    return f"::{_level(diagnostic)} {listed}::{data(_text(diagnostic))}"
 
 
 def _level(diagnostic: Diagnostic) -> str:
@@ -41,9 +41,9 @@ def _text(diagnostic: Diagnostic) -> str:
     return "\n".join(lines)
 
 
-def _data(text: str) -> str:
+def data(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+def property_value(text: str) -> str:
+    return data(text).replace(":", "%3A").replace(",", "%2C")

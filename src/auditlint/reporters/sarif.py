@@ -12,7 +12,7 @@ import auditlint
 from auditlint.diagnostics import Diagnostic, Edit, Location, Step
 from auditlint.rules import RULES, page, url
 
-_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
 def render(diagnostics: Sequence[Diagnostic]) -> str:
@@ -24,16 +24,16 @@ def render(diagnostics: Sequence[Diagnostic]) -> str:
             "driver": {
                 "name": "auditlint",
                 "version": auditlint.__version__,
-                "rules": [_rule(code) for code in codes],
+                "rules": [described_rule(code) for code in codes],
             }
         },
         "columnKind": "unicodeCodePoints",
         "results": [_result(diagnostic, indices[diagnostic.code]) for diagnostic in diagnostics],
     }
-    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
 
-def _rule(code: str) -> dict[str, Any]:
+def described_rule(code: str) -> dict[str, Any]:
     if code not in RULES:
         return {"id": code}
     rule = RULES[code]
@@ -61,14 +61,14 @@ def _result(diagnostic: Diagnostic, index: int) -> dict[str, Any]:
         "ruleIndex": index,
         "level": _level(diagnostic.code, diagnostic.confidence),
         "message": {"text": diagnostic.message},
-        "locations": [_location(diagnostic.filename, _region(diagnostic.location, diagnostic.end_location))],
+        "locations": [location_of(diagnostic.filename, region_of(diagnostic.location, diagnostic.end_location))],
         "properties": {"confidence": diagnostic.confidence},
     }
     if hook := diagnostic.hook:
         at = hook.registered
         result["relatedLocations"] = [
-            _location(hook.filename, _row(hook.row), f"hook {hook.name}", 0),
-            _location(at.filename, _row(at.row), f"registered by {hook.registrar}", 1),
+            location_of(hook.filename, row_region(hook.row), f"hook {hook.name}", 0),
+            location_of(at.filename, row_region(at.row), f"registered by {hook.registrar}", 1),
         ]
     if diagnostic.path:
         result["codeFlows"] = [{"threadFlows": [{"locations": _flow(diagnostic)}]}]
@@ -85,10 +85,10 @@ def _result(diagnostic: Diagnostic, index: int) -> dict[str, Any]:
 
 def _flow(diagnostic: Diagnostic) -> list[dict[str, Any]]:
     """Return where each function on the path leads on, and the site at the end."""
-    steps = [_location(step.filename, _row(step.row), _leads(step)) for step in diagnostic.path[:-1]]
+    steps = [location_of(step.filename, row_region(step.row), _leads(step)) for step in diagnostic.path[:-1]]
     last = diagnostic.path[-1]
-    region = _region(diagnostic.location, diagnostic.end_location)
-    return [{"location": location} for location in (*steps, _location(diagnostic.filename, region, f"in {last.name}"))]
+    region = region_of(diagnostic.location, diagnostic.end_location)
+    return [{"location": location} for location in (*steps, location_of(diagnostic.filename, region, f"in {last.name}"))]
 
 
 def _leads(step: Step) -> str:
@@ -97,12 +97,12 @@ def _leads(step: Step) -> str:
 
 def _replacement(edit: Edit) -> dict[str, Any]:
     return {
-        "deletedRegion": _region(edit.location, edit.end_location),
+        "deletedRegion": region_of(edit.location, edit.end_location),
         "insertedContent": {"text": edit.content},
     }
 
 
-def _location(filename: str, region: dict[str, int], message: str = "", number: int | None = None) -> dict[str, Any]:
+def location_of(filename: str, region: dict[str, int], message: str = "", number: int | None = None) -> dict[str, Any]:
     location: dict[str, Any] = {"physicalLocation": {"artifactLocation": _artifact(filename), "region": region}}
     if message:
         location["message"] = {"text": message}
@@ -118,12 +118,12 @@ def _artifact(filename: str) -> dict[str, Any]:
     return {"uri": path, "uriBaseId": "%SRCROOT%"}
 
 
-def _region(begin: Location, end: Location) -> dict[str, int]:
+def region_of(begin: Location, end: Location) -> dict[str, int]:
     """Return a region; rows and columns start at 1 in SARIF, and findings about a whole file may have none."""
     start = Location(max(begin.row, 1), max(begin.column, 1))
     stop = max(Location(*end), start)
     return {"startLine": start.row, "startColumn": start.column, "endLine": stop.row, "endColumn": max(stop.column, 1)}
 
 
-def _row(row: int) -> dict[str, int]:
+def row_region(row: int) -> dict[str, int]:
     return {"startLine": max(row, 1)}

@@ -27,8 +27,10 @@ from auditlint.runtime.patches import Patches
 from auditlint.runtime.report import RuntimeHook
 
 DECORATED = "decorated"
-# Called from C++ by whatever operation saves a tensor, so that the caller's frame may be the user's own.
-_CALLED_ANYWHERE = frozenset({"pack", "unpack", DECORATED})
+# Called from C++ by whatever operation saves a tensor, or by a library that is not torch: any frame may be the caller's.
+_CALLED_ANYWHERE = frozenset(
+    {"pack", "unpack", DECORATED, *(kind for methods in HOOK_CLASSES.values() for kind in methods.values())}
+)
 
 # The registering methods of modules, by the kind of hook that they take.
 _MODULE = {

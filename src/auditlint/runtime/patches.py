@@ -25,7 +25,7 @@ class Patches:
         before = vars(owner).get(name)
         new = make(original)
         if callable(new) and not isinstance(new, type):
-            functools.update_wrapper(new, original)
+            functools.update_wrapper(getattr(new, "__func__", new), original)
         setattr(owner, name, new)
         self._undo.callback(_restore, owner, name, before, new)
 

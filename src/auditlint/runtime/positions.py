@@ -68,6 +68,17 @@ def place(code: CodeType | None, offset: int, op: str, kind: str, implicit: bool
     )
 
 
+def text(code: CodeType, offset: int) -> str:
+    """The source of the expression at an instruction, from what it is called with on; the line on Python 3.10."""
+    at = place(code, offset, "", "", False)
+    lines = _source(code.co_filename).lines[at.row - 1 : at.end_row]
+    if not lines:
+        return ""
+    lines[-1] = lines[-1][: at.end_column - 1]
+    lines[0] = lines[0][at.column - 1 :]
+    return "".join(lines)
+
+
 def _span(code: CodeType, offset: int) -> tuple[int, int, int, int]:
     """First row and column, last row and column (0-based bytes, -1 where they are not known)."""
     if hasattr(code, "co_positions"):

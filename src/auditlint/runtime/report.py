@@ -44,7 +44,7 @@ class Site(NamedTuple):
     end_column: int
     op: str
     kind: str
-    count: int
+    count: int  # type: ignore[assignment]  # the word of the reports; nobody searches a site as a tuple
     raw: int
     waited_us: float | None
     thread: str
@@ -101,7 +101,8 @@ class Reconciled(NamedTuple):
     """A finding held against the counts, or a counted sync in a hook that no finding names ("missed").
 
     `code` is the finding's; for a missed sync, the code of the rule that should have found it (None: no rule speaks of
-    it). `count` are calls that synced there. `message` is the finding's, or says what was missed.
+    it). `count` are calls that synced there. `message` is the finding's, or says what was missed. `loaded` is False for
+    a finding in a file that the run never loaded.
     """
 
     filename: str
@@ -109,19 +110,18 @@ class Reconciled(NamedTuple):
     column: int
     code: str | None
     status: str
-    count: int
+    count: int  # type: ignore[assignment]  # as in Site
     message: str
+    loaded: bool = True
 
 
 class Check(NamedTuple):
     """The outcome of one runtime check of a program.
 
-    `script` is the program as it was named, `status` the exit status that it ended with by itself. `elsewhere` counts
-    findings in files of the project that this run never loaded (they are "not-executed" in `reconciliation` as well).
+    `script` is the program as it was named, `status` the exit status that it ended with by itself.
     """
 
     script: str
     status: int
     report: SyncReport
     reconciliation: tuple[Reconciled, ...]
-    elsewhere: int = 0

@@ -8,7 +8,6 @@ What such a copy returns is host data from then on: it is a `HostTensor`, and re
 from __future__ import annotations
 
 import contextlib
-import linecache
 import platform
 import sys
 import warnings
@@ -51,6 +50,7 @@ BLIND_SPOTS = (
     "Copies from the host to a device cannot be seen: every tensor is on the CPU.",
     "`.to(device)` counts where the call's text names the CPU; with a device in a variable it cannot be told.",
     "A tensor made from host data stands for one on a device until `.cpu()` has been called on it.",
+    "What `.cpu()` makes of a parameter, or of a tensor of another class, goes on standing for one on a device.",
     "Waiting for a device by name (`torch.cuda.synchronize()`) is counted where it is called, never measured.",
     "What only a device's own kernels wait for (sparse tensors, allocator, collectives) is not seen.",
 )
@@ -153,6 +153,7 @@ class _Methods:
         patches.replace(torch.Tensor, "to", self._to)
         patches.replace(torch.Tensor, "__setitem__", self._setitem)
         patches.replace(torch.cpu, "synchronize", self._synchronize)
+        patches.replace(torch.nn.Parameter, "__new__", _parameter)
 
     def _whole(self, op: str, kind: str) -> Callable[[Any], Any]:
         def make(original: Any) -> Any:
@@ -182,7 +183,7 @@ class _Methods:
             if isinstance(tensor, HostTensor) or _moves_a_module(sys._getframe(2)):
                 return original(tensor, *args, **kwargs)
             self._watch.read("cpu", "Tensor.cpu")
-            return original(tensor, *args, **kwargs).as_subclass(HostTensor)
+            return _copied(original(tensor, *args, **kwargs))
 
         return cpu
 
@@ -199,7 +200,7 @@ class _Methods:
                 return result
             if not non_blocking:
                 self._watch.read("cpu", "Tensor.to")
-            return result.as_subclass(HostTensor)
+            return _copied(result)
 
         return to
 
@@ -209,9 +210,7 @@ class _Methods:
             return False
         key = caller.f_code, caller.f_lasti
         if key not in self._named:
-            at = positions.place(*key, "Tensor.to", "cpu", False)
-            lines = linecache.getlines(caller.f_code.co_filename)[at.row - 1 : at.end_row]
-            self._named[key] = "cpu" in "".join(lines)[at.column - 1 :].lower()
+            self._named[key] = "cpu" in positions.text(*key).lower()
         return self._named[key]
 
     def _setitem(self, original: Any) -> Any:
@@ -230,6 +229,22 @@ class _Methods:
             return original(*args, **kwargs)
 
         return synchronize
+
+
+def _parameter(original: Any) -> Any:
+    """A parameter made of a copy on the host is a parameter: torch would keep the class of what it is made of."""
+
+    def new(cls: type, data: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(data, HostTensor):
+            data = data.as_subclass(torch.Tensor)
+        return original(cls, data, *args, **kwargs)
+
+    return staticmethod(new)
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """What stands for the copy on the host. Parameters and other subclasses stay what programs expect them to be."""
+    return tensor.as_subclass(HostTensor) if type(tensor) is torch.Tensor else tensor
 
 
 def _moves_a_module(caller: FrameType) -> bool:
