@@ -50,7 +50,11 @@ def run() -> None:
     orderly end has anything to do that the operating system does not do at once.
     """
     if _RUNTIME in sys.argv:
-        sys.exit(main())  # the process is the user's program: the interpreter's own end is part of it
+        status = main()
+        if "auditlint.runtime.script" in sys.modules:
+            # The process is the user's program, and the interpreter's own end is part of it.
+            sys.modules["auditlint.runtime.script"].leave(status)
+        sys.exit(status)
     import gc
 
     gc.disable()
@@ -87,6 +91,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     from auditlint.config import ConfigError
 
+    if _RUNTIME in arguments:  # what follows the script is the script's, and so are the streams
+        return _runtime_check(arguments)
     for stream in (sys.stdout, sys.stderr):
         # File names may hold bytes, and source lines letters, that the terminal's encoding has no place for.
         if hasattr(stream, "reconfigure"):
@@ -95,10 +101,6 @@ def _run(arguments: list[str]) -> int:
     if command in _NOT_YET:
         raise UsageError(f"`{command}` is not available in this version")
     try:
-        if _RUNTIME in arguments:  # before anything else: what follows the script is the script's
-            from auditlint.runtime.command import main as runtime_check
-
-            return runtime_check(arguments)
         if command == "rule":
             return rule(arguments[1:])
         if command == "validate-rules":
@@ -106,6 +108,16 @@ def _run(arguments: list[str]) -> int:
 
             return validate_rules(arguments[1:])
         return check(arguments[1:] if command == "check" else arguments)
+    except ConfigError as error:
+        return failed(str(error))
+
+
+def _runtime_check(arguments: list[str]) -> int:
+    from auditlint.config import ConfigError
+    from auditlint.runtime import command
+
+    try:
+        return command.main(arguments)
     except ConfigError as error:
         return failed(str(error))
 

@@ -89,7 +89,7 @@ def _held_against(
     backend: Backend,
     folder: str,
 ) -> Check:
-    reconciliation, elsewhere = reconcile(
+    reconciliation = reconcile(
         found.all(),
         report,
         executed=probes.executed,
@@ -101,7 +101,7 @@ def _held_against(
         unseen_kinds=backend.unseen_kinds,
     )
     told = tuple(item._replace(filename=shown(item.filename, folder)) for item in reconciliation)
-    return Check(program.name, status, report, told, elsewhere)
+    return Check(program.name, status, report, told)
 
 
 def count_in_child(backend: str) -> processes.Counter:

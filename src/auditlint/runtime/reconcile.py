@@ -74,7 +74,7 @@ def reconcile(
     project: Callable[[str], bool] = lambda _: True,
     registered: Collection[tuple[str, int]] = (),
     unseen_kinds: frozenset[str] = frozenset(),
-) -> tuple[tuple[Reconciled, ...], int]:
+) -> tuple[Reconciled, ...]:
     """Every finding with what became of it, and every sync in a hook that no finding names, sorted by place.
 
     File names of findings and sites are absolute or relative to `root` (the working directory by default). `executed`
@@ -82,8 +82,6 @@ def reconcile(
     `uncertain` those of them of which it is not known what was executed. Findings in a file for which `project` (asked
     about absolute paths) is false are told only if they matter to this run: confirmed, executed, or in a hook that is
     among `registered` (file and row of its definition). `unseen_kinds` are kinds of syncs that the backend is blind to.
-
-    The second value counts the findings, among those told, in files that were never loaded.
     """
     whole = _whole(root)
     known = _known(findings, whole)
@@ -95,18 +93,17 @@ def reconcile(
     reached = {(whole(path), row, column) for path, row, column in executed}
     hooks = {(whole(path), row) for path, row in registered}
     told: list[Reconciled] = []
-    elsewhere = 0
     for finding in known:
         item, count = finding.item, tally.inside.get(finding, 0)
         ran = (finding.file, *item.location) in reached
         hook = item.hook is not None and (whole(item.hook.filename), item.hook.row) in hooks
         if count or ran or hook or project(finding.file):
-            elsewhere += finding.file not in seen | counted
+            there = finding.file in seen or finding.file in counted
             status, remark = _status(finding, tally, ran, finding.file in vague, unseen_kinds)
             message = f"{item.message} ({remark})" if remark else item.message
-            told.append(Reconciled(item.filename, *item.location, item.code, status, count, message))
+            told.append(Reconciled(item.filename, *item.location, item.code, status, count, message, there))
     told += [_told(place, sites, report.potential) for place, sites in tally.missed.items()]
-    return tuple(sorted(told, key=_order)), elsewhere
+    return tuple(sorted(told, key=_order))
 
 
 def _whole(root: str) -> Callable[[str], str]:

@@ -46,9 +46,9 @@ def check() -> Check:
         Reconciled("pkg/probe.py", 3, 31, "AUD101", "confirmed", 12, "`.item()` makes the host wait"),
         Reconciled("pkg/stats.py", 2, 12, None, "missed", 2, "`float` synced"),
         Reconciled("pkg/stats.py", 1, 5, "AUD105", "executed-no-sync", 0, "`print` formats a tensor"),
-        Reconciled("pkg/never.py", 8, 1, "AUD101", "not-executed", 0, "`.item()` makes the host wait"),
+        Reconciled("pkg/never.py", 8, 1, "AUD101", "not-executed", 0, "`.item()` makes the host wait", False),
     )
-    return Check("train.py", 0, report, reconciliation, 1)
+    return Check("train.py", 0, report, reconciliation)
 
 
 @pytest.fixture

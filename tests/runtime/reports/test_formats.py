@@ -58,6 +58,7 @@ SHAPE = record(
             status={"enum": ["confirmed", "not-executed", "executed-no-sync", "missed"]},
             count=INTEGER,
             message=TEXT,
+            loaded={"type": "boolean"},
         )
     ),
     blind_spots=array(TEXT),
@@ -106,6 +107,7 @@ class TestJson:
             "status": "missed",
             "count": 2,
             "message": "`float` synced",
+            "loaded": True,
         }
         assert document["blind_spots"] == ["Extensions are not seen."]
 
@@ -232,7 +234,15 @@ sites = st.builds(
     st.none() | words,
 )
 items = st.builds(
-    Reconciled, names, rows, rows, st.none() | st.just("AUD101") | words, st.sampled_from(STATUSES), counts, words
+    Reconciled,
+    names,
+    rows,
+    rows,
+    st.none() | st.just("AUD101") | words,
+    st.sampled_from(STATUSES),
+    counts,
+    words,
+    st.booleans(),
 )
 reports = st.builds(
     SyncReport,
@@ -243,9 +253,7 @@ reports = st.builds(
     st.lists(words, max_size=2).map(tuple),
     st.lists(words, max_size=2).map(tuple),
 )
-checks = st.builds(
-    Check, names, st.integers(-15, 255), reports, st.lists(items, max_size=4).map(tuple), st.integers(0, 3)
-)
+checks = st.builds(Check, names, st.integers(-15, 255), reports, st.lists(items, max_size=4).map(tuple))
 
 
 @given(checks, st.binary(max_size=200), st.integers(-5, 130))

@@ -114,16 +114,6 @@ def test_hooks_and_sites_with_the_most_calls_come_first(check: Check) -> None:
     assert order == sorted(order)
 
 
-def test_findings_are_listed_when_their_files_do_not_tell_which_were_never_loaded(check: Check) -> None:
-    listed = shown(check._replace(elsewhere=0))
-    assert "not-executed (1)" in listed
-    assert "pkg/never.py:8:1 AUD101 `.item()`" in listed
-    assert "never loaded" not in listed
-    unclear = shown(check._replace(elsewhere=2))
-    assert "pkg/never.py:8:1" in unclear
-    assert "  2 of the findings not executed: in files that this run never loaded\n" in unclear
-
-
 @pytest.mark.parametrize("width", [70, 80, 120])
 def test_long_names_stay_within_the_width(check: Check, width: int) -> None:
     folder = "src/" + "a_folder/" * 15
@@ -145,7 +135,7 @@ def test_long_names_stay_within_the_width(check: Check, width: int) -> None:
     )
     items = tuple(item._replace(filename=f"{folder}b.py", message="m " * 200) for item in check.reconciliation)
     full = with_sites(check, long, long._replace(hook=None, filename="b.py"), *check.report.sites)
-    full = full._replace(script="s" * 300, reconciliation=items, elsewhere=0)
+    full = full._replace(script="s" * 300, reconciliation=items)
     full = full._replace(report=full.report._replace(blind_spots=("b" * 300, "b " * 300), notes=("n " * 300,)))
     lines = shown(full, width=width).splitlines()
     assert max(map(width_of, lines)) <= width

@@ -30,7 +30,6 @@ def document(check: Check) -> dict[str, Any]:
         "notes": list(report.notes),
         "environment": report.environment._asdict(),
         "potential": report.potential,
-        "elsewhere": check.elsewhere,
     }
 
 
@@ -62,6 +61,7 @@ def _reconciled(item: Reconciled) -> dict[str, Any]:
         "status": item.status,
         "count": item.count,
         "message": item.message,
+        "loaded": item.loaded,
     }
 
 

@@ -99,26 +99,14 @@ class Reconciliation(NamedTuple):
 
 
 def reconciliation(check: Check) -> Reconciliation:
-    """Return the findings by status, without those in files that this run never loaded.
-
-    The check tells only how many those are. They are taken for those in files of which nothing else is known; where
-    that does not give their number, all findings are listed.
-    """
+    """Return the findings by status, without those in files that this run never loaded."""
     listed = {status: sorted(_of(check, status), key=by_finding) for status in STATUSES}
-    if not check.elsewhere:
-        return Reconciliation(listed, "")
-    known = {site.filename for site in check.report.sites}
-    known |= {site.hook.filename for site in check.report.sites if site.hook}
-    known |= {item.filename for item in check.reconciliation if item.status != NOT_EXECUTED}
-    kept = [item for item in listed[NOT_EXECUTED] if item.filename in known]
-    where = "in files that this run never loaded"
-    if len(listed[NOT_EXECUTED]) - len(kept) != check.elsewhere:
-        return Reconciliation(listed, f"{number(check.elsewhere)} of the findings not executed: {where}")
-    return Reconciliation({**listed, NOT_EXECUTED: kept}, f"{plural(check.elsewhere, 'finding')} {where}")
+    unloaded = sum(1 for item in check.reconciliation if not item.loaded)
+    return Reconciliation(listed, f"{plural(unloaded, 'finding')} in files that this run never loaded" * bool(unloaded))
 
 
 def _of(check: Check, status: str) -> list[Reconciled]:
-    return [item for item in check.reconciliation if item.status == status]
+    return [item for item in check.reconciliation if item.status == status and item.loaded]
 
 
 def by_finding(item: Reconciled) -> tuple[object, ...]:
