@@ -36,6 +36,7 @@ from auditlint.analysis.values import (
     join_all,
     settled,
 )
+from auditlint.facts.host import HOST_KEEPING
 from auditlint.facts.syncs import SYNCS
 
 # What changes or wraps its arguments is called at once even where only registrations are looked for.
@@ -81,6 +82,10 @@ def _call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
         )
         return tensors.moved(given)
     host_calls.host_call(frame, node, path, given)
+    if path in HOST_KEEPING and given.args and holds_device(given.args[0]):
+        return given.args[0]
+    if path == "math.prod" and given.args and holds_device(given.args[0]):
+        return element(given.args[0])
     top, _, _ = path.partition(".")
     if top in ("numpy", "np"):
         return ARRAY

@@ -139,3 +139,6 @@ HARMLESS = (
     "numpy.errstate numpy.printoptions numpy.set_printoptions round divmod"
 )
 HOST_HARMLESS = frozenset(HARMLESS.split())
+
+# These hand a tensor on to its own method of that name, or give it back: the result is a tensor again.
+HOST_KEEPING = frozenset({"numpy.squeeze", "numpy.real", "numpy.swapaxes"})

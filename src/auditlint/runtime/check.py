@@ -23,6 +23,8 @@ from auditlint.runtime.watch import Watch
 # What makes a program choose where its tensors lie; one without any of it can run wholly on the simulated device.
 _NAMES_A_DEVICE = re.compile(rb"\b(cuda|mps|xpu|device|accelerator)\b|\.to\(")
 _EVERYWHERE = "simulated, by default"
+# Holds what counts in a spawned process; it is never closed, and must not be collected.
+_to_the_end = contextlib.ExitStack()
 
 
 class Settings(NamedTuple):
@@ -106,7 +108,7 @@ def _held_against(
 
 def count_in_child(backend: str) -> processes.Counter:
     """Count in a spawned process from now on, to its end; named by `processes.COUNTER`."""
-    counter = count_syncs(_everywhere() if backend == _EVERYWHERE else backend).__enter__()
+    counter = _to_the_end.enter_context(count_syncs(_everywhere() if backend == _EVERYWHERE else backend))
     return processes.Counter(_watch().begin_again, counter.report)
 
 

@@ -51,8 +51,8 @@ def _checked(args: argparse.Namespace) -> Outcome:
         if error.name is not None and error.name.partition(".")[0] == "torch":
             raise UsageError("the runtime check needs torch: pip install 'auditlint[runtime]'") from None
         raise
-    name, *rest = args.program if args.module is None else args.module
-    program = Program(name, args.module is not None, tuple(rest))
+    name, *rest = args.module or args.program
+    program = Program(name, bool(args.module), tuple(rest))
     try:
         return check(program, Settings(args.backend, args.config, args.isolated))
     except (Unavailable, ProgramError) as error:
@@ -100,7 +100,7 @@ def _place(filename: str | None) -> str | None:
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
     args = _parser().parse_args(arguments)
-    if args.module is None and not args.program:
+    if not (args.module or args.program):
         raise UsageError("--runtime-check takes a script, or -m and a module (see `auditlint --runtime-check --help`)")
     return args
 

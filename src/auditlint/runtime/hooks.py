@@ -13,9 +13,10 @@ import importlib
 import inspect
 import linecache
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -48,7 +49,15 @@ _MODULE_TABLES = {
     "_backward_pre_hooks": "backward_pre",
 }
 _CLASS_METHODS = frozenset(method for methods in HOOK_CLASSES.values() for method in methods)
+_MODULE_KINDS = frozenset(_MODULE.values())
 _OPTIMIZER_TABLES = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+
+
+class Running(NamedTuple):
+    """A hook that runs, and the module that it runs for (None for hooks of other things)."""
+
+    hook: RuntimeHook
+    module: weakref.ref[torch.nn.Module] | None
 
 
 class Hooks:
@@ -78,7 +87,7 @@ class Hooks:
         """The hooks that were registered or have run."""
         return list(self._by_code.values())
 
-    def running(self, frame: FrameType | None) -> RuntimeHook | None:
+    def running(self, frame: FrameType | None) -> Running | None:
         """The innermost hook that runs on the stack of `frame`, if one does."""
         while frame is not None:
             code = frame.f_code
@@ -86,7 +95,7 @@ class Hooks:
             if found is None:
                 found = self._unregistered(frame, code)
             if found is not None and (found.kind in _CALLED_ANYWHERE or self._called_by_torch(frame)):
-                return found
+                return Running(found, _module_of(frame) if found.kind in _MODULE_KINDS else None)
             frame = frame.f_back
         return None
 
@@ -186,6 +195,16 @@ class Hooks:
     def _note_table(self, table: Any, kind: str) -> None:
         for hook in list(table.values()) if isinstance(table, dict) else ():
             self.note(hook, kind)
+
+
+def _module_of(frame: FrameType) -> weakref.ref[torch.nn.Module] | None:
+    """The module that torch has called a hook for: its first argument, after `self` and what a partial has bound."""
+    code, values = frame.f_code, frame.f_locals
+    for name in code.co_varnames[: code.co_argcount]:
+        # A method's owner may be a module as well; the hook's own argument comes after it.
+        if name != "self" and issubclass(type(values.get(name)), torch.nn.Module):
+            return weakref.ref(values[name])
+    return None
 
 
 def _layers(hook: object) -> Iterator[object]:

@@ -55,18 +55,25 @@ def from_json(data: bytes) -> SyncReport:
 
 def _site(*fields: Any) -> Site:
     site = Site(*fields)
-    return site._replace(hook=RuntimeHook(*site.hook)) if site.hook else site
+    hook = RuntimeHook(*site.hook) if site.hook else None
+    return site._replace(hook=hook, modules=tuple((name, calls) for name, calls in site.modules))
 
 
 def _add(sites: dict[Site, Site], site: Site) -> None:
-    place = site._replace(count=0, raw=0, waited_us=None)
+    place = site._replace(count=0, raw=0, waited_us=None, modules=())
     known = sites.get(place)
     if known is None:
         sites[place] = site
         return
     waits = [wait for wait in (known.waited_us, site.waited_us) if wait is not None]
+    modules = dict(known.modules)
+    for name, calls in site.modules:
+        modules[name] = modules.get(name, 0) + calls
     sites[place] = site._replace(
-        count=known.count + site.count, raw=known.raw + site.raw, waited_us=sum(waits) if waits else None
+        count=known.count + site.count,
+        raw=known.raw + site.raw,
+        waited_us=sum(waits) if waits else None,
+        modules=tuple(modules.items()),
     )
 
 

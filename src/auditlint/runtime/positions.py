@@ -177,7 +177,8 @@ def _operation(node: ast.AST, op: str, kind: str, aliases: dict[str, str]) -> tu
             return _called(function, op, bare, aliases)
         case ast.Subscript():
             scalar = op in _KERNEL_KINDS or op == "Tensor.__index__"
-            return ("Tensor.__getitem__" if op.startswith("aten::") else op), "index" if scalar else bare
+            method = "Tensor.__getitem__" if isinstance(node.ctx, ast.Load) else "Tensor.__setitem__"
+            return (method if op.startswith("aten::") else op), "index" if scalar else bare
         case ast.Compare(ops=operators) if any(isinstance(it, ast.In | ast.NotIn) for it in operators):
             return op, "builtin"
         case ast.BinOp(op=ast.Mod()) | ast.JoinedStr() | ast.FormattedValue() if op.startswith("Tensor.__"):

@@ -22,13 +22,13 @@ def install(frames: Frames, patches: Patches) -> None:
 
     def make(original: Any) -> Any:
         def show(message: warnings.WarningMessage) -> None:
-            caller = sys._getframe(1)
-            if not message.filename.startswith(_OURS):
-                return original(message)
-            _forget_shown(os.path.basename(message.filename))
-            user = frames.innermost(caller)
+            ours = message.filename.startswith(_OURS)
+            if ours:
+                _forget_shown(os.path.basename(message.filename))
+            user = frames.innermost(sys._getframe(1)) if ours else None
             if user is None:
-                return original(message)
+                original(message)
+                return
             warnings.warn_explicit(
                 message.message,
                 message.category,

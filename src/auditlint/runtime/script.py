@@ -33,6 +33,8 @@ INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 _NOT_FLUSHED = 120  # what Python ends with when it cannot write what is left in stdout
 
+_OURS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+
 Compiler = Callable[[str, bytes], CodeType]
 
 
@@ -268,10 +270,10 @@ def _reported(error: BaseException) -> int:
 
 
 def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
-    """`trace` without the frames of this module, which stand where Python itself has none."""
+    """`trace` without frames of this package, which stand where Python itself has none."""
     entries = []
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename != run.__code__.co_filename:
+        if not trace.tb_frame.f_code.co_filename.startswith(_OURS):
             entries.append(trace)
         trace = trace.tb_next
     for entry in reversed(entries):

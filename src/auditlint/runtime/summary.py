@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 
 from auditlint.runtime.backends import Backend
+from auditlint.runtime.modules import module_names
 from auditlint.runtime.positions import Place, place
 from auditlint.runtime.report import RuntimeHook, Site, SyncReport
 from auditlint.runtime.watch import Event, Recording, Tally
@@ -16,12 +17,27 @@ from auditlint.source.suppressions import Allowance, allowances
 
 def summary(recording: Recording, backend: Backend, folder: str) -> SyncReport:
     """The report of what `recording` holds; file names are relative to `folder` where they lie beneath it."""
+    tallies = list(recording.tallies.items())
+    names = module_names(event.module for event, _ in tallies)
     sites: dict[Site, Tally] = {}
-    for event, tally in list(recording.tallies.items()):
+    modules: dict[Site, dict[str, int]] = {}
+    for event, tally in tallies:
         site = _site(event, folder)
-        if site.op not in backend.not_syncs:
-            sites.setdefault(site, Tally()).add(tally.count, tally.raw, tally.waited)
-    counted = [site._replace(count=tally.count, raw=tally.raw, waited_us=tally.waited) for site, tally in sites.items()]
+        if site.op in backend.not_syncs:
+            continue
+        sites.setdefault(site, Tally()).add(tally.count, tally.raw, tally.waited)
+        if event.module is not None:
+            calls = modules.setdefault(site, {})
+            calls[names[event.module]] = calls.get(names[event.module], 0) + tally.count
+    counted = [
+        site._replace(
+            count=tally.count,
+            raw=tally.raw,
+            waited_us=tally.waited,
+            modules=tuple(modules.get(site, {}).items()),
+        )
+        for site, tally in sites.items()
+    ]
     return SyncReport(
         backend.name,
         backend.potential,

@@ -8,9 +8,12 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
+
+import torch
 
 from auditlint.runtime import policy
 from auditlint.runtime.frames import Frames, folder_of
@@ -20,7 +23,7 @@ from auditlint.runtime.report import RuntimeHook
 
 
 class Event(NamedTuple):
-    """What events have in common that are counted as one: the instruction, what waited, where and why."""
+    """What events have in common that are counted as one: the instruction, what waited, where, for what and why."""
 
     code: CodeType | None
     offset: int
@@ -29,6 +32,7 @@ class Event(NamedTuple):
     implicit: bool
     thread: str
     hook: RuntimeHook | None
+    module: weakref.ref[torch.nn.Module] | None
     allowed: str | None
 
 
@@ -186,8 +190,9 @@ class Watch:
                     tally.add(0, raw, waited)
             return
         code, offset = (user.f_code, user.f_lasti) if user is not None else (None, 0)
-        hook = self.hooks.running(user or frame)
-        event = Event(code, offset, op, kind, implicit, threading.current_thread().name, hook, rules.allowed)
+        hook, module = self.hooks.running(user or frame) or (None, None)
+        thread = threading.current_thread().name
+        event = Event(code, offset, op, kind, implicit, thread, hook, module, rules.allowed)
         with self._lock:
             tallies = [recording.tallies.setdefault(event, Tally()) for recording in recordings]
             for tally in tallies:

@@ -11,7 +11,7 @@ import contextlib
 import platform
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
@@ -37,9 +37,14 @@ READS = (
     "mode",
 )
 # Kernels that read a value on the CPU and none on a device.
-QUIET = ("_assert_async", "_assert_async.msg", "std.correction", "var.correction", "linalg_lu_solve")
+QUIET = ("_assert_async", "_assert_async.msg", "std.correction", "var.correction", "linalg_lu_solve.out")
 # Functions of several kernels that read a value only if the tensor is on the CPU.
 CPU_ONLY = frozenset({"torch.quantile", "Tensor.quantile", "torch.nanquantile", "Tensor.nanquantile"})
+# What makes some of them read nothing on a device: a range, or a size, that is given.
+_UNLESS: dict[str, Callable[[Sequence[Any], Mapping[str, Any]], bool]] = {
+    "histc": lambda args, kwargs: args[2:4] != (0, 0) and len(args) > 3,
+    "repeat_interleave.Tensor": lambda args, kwargs: kwargs.get("output_size") is not None,
+}
 # Methods that copy the whole tensor to the host, or let it be read there; no kernel tells of them.
 WHOLE = {"tolist": "tolist", "numpy": "numpy", "__array__": "numpy", "__dlpack__": "numpy"}
 # An optimizer keeps its step counters on the host.
@@ -73,12 +78,12 @@ class HostTensor(torch.Tensor):
 
     def __repr__(self, *args: Any, **kwargs: Any) -> str:
         with _muting():
-            return torch.Tensor.__repr__(self.as_subclass(torch.Tensor), *args, **kwargs)
+            return str(torch.Tensor.__repr__(self.as_subclass(torch.Tensor), *args, **kwargs))
 
     def __format__(self, spec: str) -> str:
         # The stock method formats the value only if the type is exactly Tensor.
         with _muting():
-            return torch.Tensor.__format__(self.as_subclass(torch.Tensor), spec)
+            return str(torch.Tensor.__format__(self.as_subclass(torch.Tensor), spec))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         with _muting():
@@ -151,6 +156,7 @@ class _Methods:
         patches.replace(torch.Tensor, "__reduce_ex__", self._pickled)
         patches.replace(torch.Tensor, "cpu", self._cpu)
         patches.replace(torch.Tensor, "to", self._to)
+        patches.replace(torch.Tensor, "copy_", self._copy)
         patches.replace(torch.Tensor, "__setitem__", self._setitem)
         patches.replace(torch.cpu, "synchronize", self._synchronize)
         patches.replace(torch.nn.Parameter, "__new__", _parameter)
@@ -204,6 +210,14 @@ class _Methods:
 
         return to
 
+    def _copy(self, original: Any) -> Any:
+        def copy(tensor: torch.Tensor, source: Any, non_blocking: bool = False, **kwargs: Any) -> Any:
+            if isinstance(tensor, HostTensor) and not isinstance(source, HostTensor) and not non_blocking:
+                self._watch.read("cpu", "Tensor.copy_")
+            return original(tensor, source, non_blocking, **kwargs)
+
+        return copy
+
     def _names_cpu(self, caller: FrameType) -> bool:
         """Whether the call in `caller` asks for the CPU in so many words, rather than for some device."""
         if not self._watch.frames.is_user(caller.f_code):
@@ -249,7 +263,7 @@ def _copied(tensor: torch.Tensor) -> torch.Tensor:
 
 def _moves_a_module(caller: FrameType) -> bool:
     """Whether `Module.cpu()` or the like calls: its parameters stay what they are, tensors that stand for a device's."""
-    return caller.f_code.co_filename == torch.nn.modules.module.__file__
+    return caller.f_code.co_filename == str(torch.nn.modules.module.__file__)
 
 
 def _override_kernels(watch: Watch, undo: contextlib.ExitStack) -> None:
@@ -273,7 +287,8 @@ def _reading(watch: Watch, name: str) -> Callable[..., Any]:
             return kernel.call_boxed(keys, *args, **kwargs)
         with watch.muted():  # what a kernel reads to do its work belongs to it
             result = kernel.call_boxed(keys, *args, **kwargs)
-        watch.read("", op)
+        if not (name in _UNLESS and _UNLESS[name](args, kwargs)):
+            watch.read("", op)
         return result
 
     return read

@@ -10,6 +10,7 @@ before its warning: callbacks count, and a warning counts only where no callback
 from __future__ import annotations
 
 import contextlib
+import functools
 import pathlib
 import platform
 import re
@@ -237,6 +238,7 @@ def _trace(waits: _Waits, undo: contextlib.ExitStack) -> None:
         return
 
 
+@functools.cache
 def _driver() -> str:
     """The version of the kernel driver, "" where nothing tells."""
     for path, pattern in (

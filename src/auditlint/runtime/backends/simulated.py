@@ -12,7 +12,7 @@ import torch
 from auditlint.runtime.backends import Unavailable
 from auditlint.runtime.patches import Patches
 from auditlint.runtime.report import Environment
-from auditlint.runtime.simulation import device
+from auditlint.runtime.simulation import backward, device
 from auditlint.runtime.simulation.clock import CLOCK, Latency
 from auditlint.runtime.simulation.registration import Unsupported, register
 from auditlint.runtime.simulation.remap import remap
@@ -31,6 +31,10 @@ BLIND_SPOTS = (
     "Nested and quantised tensors, CUDA graphs, NCCL, DataParallel and extensions that call CUDA are not modelled; "
     "`TransformerEncoder` computes padded positions instead of leaving them out.",
 )
+CALLERS_THREAD = (
+    "Backward runs on the thread that calls it, not on one of the device's own: torch had run a backward pass before "
+    "the simulated device was made known to it."
+)
 
 
 class Simulated:
@@ -41,7 +45,6 @@ class Simulated:
 
     name = "simulated"
     potential = False
-    blind_spots = BLIND_SPOTS
     unseen_kinds: frozenset[str] = frozenset()
     tensor_classes: tuple[type, ...] = (SimTensor,)
     not_syncs: frozenset[str] = frozenset()
@@ -49,6 +52,11 @@ class Simulated:
     def __init__(self, default: bool = False, latency: Latency | None = None) -> None:
         self.default = default
         self.latency = latency
+
+    @property
+    def blind_spots(self) -> tuple[str, ...]:
+        """What is not modelled."""
+        return BLIND_SPOTS if backward.own_thread else (*BLIND_SPOTS, CALLERS_THREAD)
 
     def environment(self) -> Environment:
         """The latency model stands where a driver's version would."""

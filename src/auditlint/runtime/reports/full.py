@@ -24,6 +24,7 @@ from auditlint.runtime.reports.outline import (
     environment,
     hooks,
     measured,
+    modules,
     number,
     outside,
     place,
@@ -116,7 +117,9 @@ class _Columns(NamedTuple):
         tone = "dim" if site.allowed is not None or not site.hook else "red"
         end = paint(tone, op) + " " * (self.op - width_of(op)) + self.aligned(self.numbers(site))
         yield f"  {where}{' ' * (self.place - width_of(where))}  {end}"
-        remarks = [f"thread {plain(site.thread)}"] if site.thread != _MAIN else []
+        remarks = [f"for {named}"] if (named := modules(site)) else []
+        if site.thread != _MAIN:
+            remarks.append(f"thread {plain(site.thread)}")
         if site.allowed is not None:
             remarks.append(f"allowed: {plain(site.allowed) or 'no reason given'}")
         for line in _wrap("; ".join(remarks), self.width, "    ", "    ") if remarks else ():

@@ -19,6 +19,7 @@ from auditlint.runtime.reports.outline import (
     environment,
     hooks,
     measured,
+    modules,
     number,
     outside,
     place,
@@ -172,9 +173,11 @@ def _sites(report: SyncReport, groups: Sequence[HookGroup]) -> Iterator[str]:
 
 def _site(site: Site, anchors: dict[RuntimeHook, str], timed: bool) -> str:
     order = f"{site.filename}:{site.row:09}:{site.column:06}"
-    op = _text(site.op) + (
-        f'<br><span class="faint">thread {_text(site.thread)}</span>' if site.thread != _MAIN else ""
-    )
+    op = _text(site.op)
+    if named := modules(site):
+        op += f'<br><span class="faint">for {_text(named)}</span>'
+    if site.thread != _MAIN:
+        op += f'<br><span class="faint">thread {_text(site.thread)}</span>'
     if site.allowed is not None:
         op += f'<br><span class="allowed">allowed: {_text(site.allowed) or "no reason given"}</span>'
     hook = '<span class="faint">outside</span>'

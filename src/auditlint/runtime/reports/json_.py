@@ -49,6 +49,7 @@ def _site(site: Site) -> dict[str, Any]:
         "thread": site.thread,
         "hook": site.hook._asdict() if site.hook else None,
         "allowed": site.allowed,
+        "modules": dict(site.modules),
     }
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from auditlint.reporters.style import plain
 from auditlint.runtime.report import (
     CONFIRMED,
     EXECUTED_NO_SYNC,
@@ -30,6 +31,8 @@ POTENTIAL = "potential syncs: counted on the CPU, they would wait on a device"
 
 # Numbers up to here are written out.
 _EXACT = 10_000_000
+# So many modules are named for each site.
+_NAMED = 12
 _PREFIXES = "kMGTPE"
 
 
@@ -76,7 +79,7 @@ def heaviest(sites: Iterable[Site]) -> list[Site]:
 
 def by_place(site: Site) -> tuple[object, ...]:
     """Sorts sites by file, row and column, and leaves no two different ones to chance."""
-    return (*site[:7], site.thread, site.hook or (), site.allowed or "", site.count, site.raw, site.waited_us or 0)
+    return (*site[:7], site.thread, site.hook or (), site.allowed or "", site.modules, site.count, site.raw, site.waited_us or 0)
 
 
 def sums(sites: Sequence[Site]) -> Sums:
@@ -136,6 +139,18 @@ def environment(report: SyncReport) -> list[tuple[str, str]]:
 
 def plural(count: int, noun: str) -> str:
     return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def modules(site: Site) -> str:
+    """Return which modules a hook ran for there, and how often: "layers.0 x5, layers.1 x5"; "" where it tells nothing.
+
+    Of many, those with the most calls are named.
+    """
+    if not site.modules:
+        return ""
+    ordered = sorted(site.modules, key=lambda pair: -pair[1])
+    named = ", ".join(f"{plain(name)} x{number(calls)}" for name, calls in ordered[:_NAMED])
+    return named + (f", and {number(len(ordered) - _NAMED)} more" if len(ordered) > _NAMED else "")
 
 
 def number(count: int) -> str:

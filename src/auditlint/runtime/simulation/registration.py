@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch.utils import backend_registration
 
+from auditlint.runtime.simulation import backward
 from auditlint.runtime.simulation.autocast import register_autocast
 from auditlint.runtime.simulation.device import DeviceModule
 from auditlint.runtime.simulation.kernels import execute
-from auditlint.runtime.simulation.tensor import NAME, restored
+from auditlint.runtime.simulation.tensor import NAME, SimTensor, restored
 
 _LOCK = threading.Lock()
 _LIBRARIES: list[torch.library.Library] = []  # a library that is collected takes its kernels along
@@ -36,11 +37,22 @@ def register() -> None:
         taken = torch._C._get_privateuse1_backend_name()
         if taken != "privateuseone":
             raise Unsupported(f"another package has made its device {taken!r} torch's one extra device")
-        setup(NAME, backend_module=DeviceModule())
+        setup(NAME, backend_module=DeviceModule(), device_guard=backward.guard())
         # Before torch's own (10 and above): it would allocate device storage, and crash.
         torch.serialization.register_package(5, lambda storage: None, _refuse_storage)
         torch.serialization.add_safe_globals([restored])
         _LIBRARIES.extend(_kernels())
+        backward.own_thread = _has_own_thread()
+
+
+def _has_own_thread() -> bool:
+    """Whether backward runs on a thread of the device: torch starts these once, before the first backward of all."""
+    x = SimTensor(torch.ones(()), requires_grad=True)
+    try:
+        torch.autograd.grad(x * 2, x)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _kernels() -> list[torch.library.Library]:
