@@ -33,6 +33,8 @@ OWNERS = (
     torch.cuda.nvtx,
     torch.accelerator,
     torch.amp.GradScaler,
+    torch.autograd,
+    torch.autograd.graph,
     torch.amp.autocast_mode.autocast,
     torch.utils._device.DeviceContext,
     torch.__future__,

@@ -14,6 +14,8 @@ from auditlint.source.discovery import Universe
 _RULES = ("AUD1", "AUD2")
 # What the linter names as the registrar of a hook that only the configuration knows.
 CONFIGURED = "configuration"
+# A module without a package lies among all packages: they are not one project with it, and would take minutes.
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 class Findings:

@@ -68,6 +68,8 @@ class Hooks:
         self._by_code: dict[CodeType, RuntimeHook] = {}
         # Hooks that the linter knows and that nobody registers: (file, name) -> row.
         self._declared: dict[tuple[str, str], int] = {}
+        # Hooks that a registered function was made from, and calls: code of the one -> code of the others.
+        self._handed: dict[CodeType, dict[CodeType, RuntimeHook]] = {}
         self._engine = torch.autograd.graph._engine_run_backward.__code__
 
     def note(self, hook: object, kind: str) -> None:
@@ -77,7 +79,24 @@ class Hooks:
             if isinstance(code, CodeType) and self._frames.is_user(code):
                 if code not in self._by_code:
                     self._by_code[code] = _described(hook, code, kind)
+                self._note_handed(function, code, kind)
                 return
+
+    def _note_handed(self, wrapper: object, code: CodeType, kind: str) -> None:
+        """Remember the hooks of other files that a library's `wrapper` holds on to, in order to call them.
+
+        TransformerLens registers a function of its own for each hook that it is given: named for the wrapper, all
+        syncs would be in one hook that the reader has never written.
+        """
+        for held in _closure(wrapper):
+            for function in _layers(held):
+                inner = getattr(function, "__code__", None)
+                if isinstance(inner, CodeType) and self._frames.is_user(inner):
+                    if inner.co_filename != code.co_filename:
+                        known = self._handed.setdefault(code, {})
+                        if inner not in known:
+                            known[inner] = _described(held, inner, kind)
+                    break
 
     def declare(self, hook: Hook) -> None:
         """Take a hook of the linter's for one that somebody calls without registering it; its file name is absolute."""
@@ -85,10 +104,11 @@ class Hooks:
 
     def known(self) -> list[RuntimeHook]:
         """The hooks that were registered or have run."""
-        return list(self._by_code.values())
+        return [*self._by_code.values(), *(hook for handed in self._handed.values() for hook in handed.values())]
 
     def running(self, frame: FrameType | None) -> Running | None:
         """The innermost hook that runs on the stack of `frame`, if one does."""
+        innermost = frame
         while frame is not None:
             code = frame.f_code
             found = self._by_code.get(code)
@@ -101,6 +121,18 @@ class Hooks:
 
     def _called_by_torch(self, frame: FrameType) -> bool:
         return frame.f_back is None or not self._frames.is_user(frame.f_back.f_code)
+
+    def _handed_to(self, wrapper: FrameType, innermost: FrameType | None) -> RuntimeHook | None:
+        """The hook that `wrapper` was made from, if it is calling that one now."""
+        handed = self._handed.get(wrapper.f_code)
+        if handed is None:
+            return None
+        called, frame = wrapper.f_code, innermost
+        while frame is not None and frame is not wrapper:
+            if self._frames.is_user(frame.f_code):
+                called = frame.f_code
+            frame = frame.f_back
+        return handed.get(called)
 
     def _unregistered(self, frame: FrameType, code: CodeType) -> RuntimeHook | None:
         """A hook that no registration has told of: decorated, of a hook class, or called by the autograd engine."""
@@ -225,6 +257,15 @@ def _layers(hook: object) -> Iterator[object]:
             hook = call
         else:
             return
+
+
+def _closure(function: object) -> Iterator[object]:
+    """What a nested function holds on to."""
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
 
 
 def _described(hook: object, code: CodeType, kind: str) -> RuntimeHook:

@@ -22,6 +22,10 @@ from auditlint.runtime.progress import Standing
 from auditlint.runtime.report import RuntimeHook
 
 
+# Packages whose frames work on behalf of those that call them: what they read is read by the user's line.
+_MACHINERY = ("torch", "numpy", "auditlint", "_pytest", "pluggy", "loguru", "rich", "tqdm")
+
+
 class Event(NamedTuple):
     """What events have in common that are counted as one: the instruction, what waited, where, for what and why."""
 
@@ -219,7 +223,7 @@ class Watch:
 def _machinery() -> set[str]:
     """The folders of packages whose frames work on behalf of the user's."""
     found = set()
-    for package in ("torch", "numpy", "auditlint"):
+    for package in _MACHINERY:
         spec = importlib.util.find_spec(package)
         if spec is not None and spec.origin:
             found |= {folder_of(spec.origin), folder_of(os.path.realpath(spec.origin))}

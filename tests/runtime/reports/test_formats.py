@@ -97,6 +97,7 @@ class TestJson:
             "thread": "MainThread",
             "hook": {"name": "Probe.hook", "filename": "pkg/probe.py", "row": 2, "kind": "forward"},
             "allowed": None,
+            "modules": {},
         }
         assert document["sites"][2]["hook"] is None
         assert document["reconciliation"][-1] == {

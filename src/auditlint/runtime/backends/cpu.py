@@ -74,7 +74,7 @@ class HostTensor(torch.Tensor):
             with _muting() if on_host else contextlib.nullcontext():
                 result = func(*args, **kwargs)
             unwrapped = not on_host or func in torch.overrides.get_default_nowrap_functions()
-            return result if unwrapped else torch._tensor._convert(result, cls)
+            return result if unwrapped else _arrived(result)
 
     def __repr__(self, *args: Any, **kwargs: Any) -> str:
         with _muting():
@@ -258,7 +258,29 @@ def _parameter(original: Any) -> Any:
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:
     """What stands for the copy on the host. Parameters and other subclasses stay what programs expect them to be."""
-    return tensor.as_subclass(HostTensor) if type(tensor) is torch.Tensor else tensor
+    return _on_host(tensor) if type(tensor) is torch.Tensor else tensor
+
+
+def _on_host(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor` as one on the host: the same memory, and in the same place of the autograd graph.
+
+    `as_subclass` gives a view, which programs may not detach in place; only a tensor that has a place in the graph,
+    or may get one through its base, has to be one.
+    """
+    if tensor.requires_grad or tensor._is_view():
+        return tensor.as_subclass(HostTensor)
+    return torch.Tensor._make_subclass(HostTensor, tensor)
+
+
+def _arrived(result: Any) -> Any:
+    """What an operation on the host gives: its tensors, alone or in tuples and lists, are there too."""
+    if isinstance(result, torch.Tensor):
+        return result if isinstance(result, HostTensor) else _on_host(result)
+    if isinstance(result, tuple | list):
+        items = [_arrived(item) for item in result]
+        # A named tuple takes its values one by one; torch's own take them together.
+        return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
+    return result
 
 
 def _moves_a_module(caller: FrameType) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from auditlint.reporters.style import Painter, plain
 from auditlint.runtime.report import CONFIRMED, EXECUTED_NO_SYNC, MISSED, Check
-from auditlint.runtime.reports.outline import POTENTIAL, by_place, reconciliation, verdict
+from auditlint.runtime.reports.outline import by_place, caution, reconciliation, verdict
 
 _TONES = {MISSED: "red", EXECUTED_NO_SYNC: "yellow", CONFIRMED: "cyan"}
 
@@ -35,8 +35,8 @@ def _lines(check: Check, paint: Painter) -> Iterator[str]:
     total = verdict(report)
     if unloaded:
         total += f" {unloaded}."
-    if report.potential:
-        total += f" {POTENTIAL[0].upper()}{POTENTIAL[1:]}."
+    if words := caution(report):
+        total += f" {words[0].upper()}{words[1:]}."
     yield paint("bold", total)
 
 

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from auditlint.reporters.style import Painter, plain, width_of
 from auditlint.runtime.report import CONFIRMED, EXECUTED_NO_SYNC, MISSED, Check, Reconciled, Site, SyncReport
 from auditlint.runtime.reports.outline import (
-    POTENTIAL,
     STATUSES,
+    caution,
     duration,
     environment,
     hooks,
@@ -69,8 +69,8 @@ def _head(check: Check, paint: Painter, width: int) -> Iterator[str]:
         yield paint("bold", line)
     if check.status:
         yield paint("yellow", f"the program ended with status {check.status}")
-    if report.potential:
-        yield paint("yellow", POTENTIAL)
+    if words := caution(report):
+        yield paint("yellow", words)
     total = sums(report.sites)
     yield verdict(report)
     if total.waits:
@@ -117,7 +117,7 @@ class _Columns(NamedTuple):
         tone = "dim" if site.allowed is not None or not site.hook else "red"
         end = paint(tone, op) + " " * (self.op - width_of(op)) + self.aligned(self.numbers(site))
         yield f"  {where}{' ' * (self.place - width_of(where))}  {end}"
-        remarks = [f"for {named}"] if (named := modules(site)) else []
+        remarks = [f"modules: {named}"] if (named := modules(site)) else []
         if site.thread != _MAIN:
             remarks.append(f"thread {plain(site.thread)}")
         if site.allowed is not None:

@@ -11,8 +11,8 @@ from importlib.resources import files
 from auditlint.reporters.style import plain
 from auditlint.runtime.report import NOT_EXECUTED, Check, RuntimeHook, Site, SyncReport
 from auditlint.runtime.reports.outline import (
-    POTENTIAL,
     STATUSES,
+    caution,
     HookGroup,
     Sums,
     duration,
@@ -101,8 +101,8 @@ def _header(check: Check) -> Iterator[str]:
     yield f'<p class="verdict{" bad" if report.totals.in_hooks else ""}">{_text(verdict(report))}</p>'
     if check.status:
         yield f'<p class="notice">The program ended with status {check.status}.</p>'
-    if report.potential:
-        yield f'<p class="notice">{POTENTIAL[0].upper()}{POTENTIAL[1:]}.</p>'
+    if words := caution(report):
+        yield f'<p class="notice">{words[0].upper()}{words[1:]}.</p>'
 
 
 def _totals(report: SyncReport) -> Iterator[str]:
@@ -175,7 +175,7 @@ def _site(site: Site, anchors: dict[RuntimeHook, str], timed: bool) -> str:
     order = f"{site.filename}:{site.row:09}:{site.column:06}"
     op = _text(site.op)
     if named := modules(site):
-        op += f'<br><span class="faint">for {_text(named)}</span>'
+        op += f'<br><span class="faint">modules: {_text(named)}</span>'
     if site.thread != _MAIN:
         op += f'<br><span class="faint">thread {_text(site.thread)}</span>'
     if site.allowed is not None:

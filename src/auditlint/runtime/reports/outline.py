@@ -28,6 +28,7 @@ STATUSES = {
 }
 
 POTENTIAL = "potential syncs: counted on the CPU, they would wait on a device"
+SIMULATED = "simulated: the device is a model, and its times are those of a virtual clock"
 
 # Numbers up to here are written out.
 _EXACT = 10_000_000
@@ -115,6 +116,13 @@ def _of(check: Check, status: str) -> list[Reconciled]:
 def by_finding(item: Reconciled) -> tuple[object, ...]:
     """Sorts findings by file, row and column, and leaves no two different ones of a status to chance."""
     return (item.filename, item.row, item.column, item.code or "", item.message, item.count)
+
+
+def caution(report: SyncReport) -> str:
+    """Return what a reader must know before any number, "" where the numbers were measured on a device."""
+    if report.potential:
+        return POTENTIAL
+    return SIMULATED if report.backend == "simulated" else ""
 
 
 def verdict(report: SyncReport) -> str:

@@ -62,23 +62,18 @@ def _owned(place: ctypes.c_void_p) -> Any:
     return value
 
 
-class Engine:
-    """torch's autograd engine, with the exceptions that were put aside while it ran."""
+def run(original: Any) -> Any:
+    """torch's function that every backward pass goes through, with the exceptions that were put aside meanwhile."""
 
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def run_backward(self, *args: Any, **kwargs: Any) -> Any:
-        """As the engine's; an exception raised in a hook arrives as itself."""
+    def run_backward(*args: Any, **kwargs: Any) -> Any:
         try:
             with contextlib.nullcontext() if own_thread else torch.autograd.set_multithreading_enabled(False):
-                return self._engine.run_backward(*args, **kwargs)
+                return original(*args, **kwargs)
         except SystemError:  # an error without an exception
             if not _set_aside:
                 raise
             found = _set_aside.pop()
             _set_aside.clear()
         raise found
+
+    return run_backward

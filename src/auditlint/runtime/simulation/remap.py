@@ -17,8 +17,7 @@ import torch
 from torch.utils import _device
 
 from auditlint.runtime.patches import Patches
-from auditlint.runtime.simulation import cuda
-from auditlint.runtime.simulation.backward import Engine
+from auditlint.runtime.simulation import backward, cuda
 from auditlint.runtime.simulation.foreign import FOREIGN, here
 from auditlint.runtime.simulation.loading import load_here
 from auditlint.runtime.simulation.pinned import is_pinned, pin
@@ -49,7 +48,8 @@ def remap(patches: Patches, default: bool = False) -> None:
     patches.replace(torch.Tensor, "is_pinned", lambda original: lambda self, *args, **kwargs: is_pinned(self))
     patches.replace(torch.Tensor, "record_stream", _record_stream)
     patches.replace(torch.Tensor, "data", _data)
-    patches.replace(torch.autograd.Variable, "_execution_engine", Engine)
+    for owner in (torch.autograd, torch.autograd.graph):
+        patches.replace(owner, "_engine_run_backward", backward.run)
     patches.replace(torch, "ctc_loss", _ctc_loss)
     patches.replace(SimTensor, "is_cuda", lambda original: property(lambda self: True))
     # Or a parameter that goes back to the host would become another object, and its optimizer lose it.
