@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.machinery
 import os
@@ -20,8 +21,9 @@ from auditlint.runtime.script import Program, run
 from auditlint.runtime.summary import shown
 from auditlint.runtime.watch import Watch
 
-# What makes a program choose where its tensors lie; one without any of it can run wholly on the simulated device.
-_NAMES_A_DEVICE = re.compile(rb"\b(cuda|mps|xpu|device|accelerator)\b|\.to\(")
+# What makes a program choose where its tensors lie: names and keywords, and strings.
+_PLACES = frozenset({"cuda", "mps", "xpu", "device", "accelerator", "to"})
+_DEVICE = re.compile(r"(cuda|mps|xpu|cpu)(:\d+)?")
 _EVERYWHERE = "simulated, by default"
 # Holds what counts in a spawned process; it is never closed, and must not be collected.
 _to_the_end = contextlib.ExitStack()
@@ -119,14 +121,23 @@ def _watch() -> Watch:
 
 
 def _backend(name: str, main: str) -> Backend:
-    if name != "simulated" or not main:
-        return choose(name)
+    return _everywhere() if name == "simulated" and main and not _names_a_device(main) else choose(name)
+
+
+def _names_a_device(path: str) -> bool:
+    """Whether the source says where its tensors lie; one that does not can run wholly on the simulated device."""
     try:
-        with open(main, "rb") as file:
-            named = _NAMES_A_DEVICE.search(file.read())
-    except OSError:
-        return choose(name)  # the program will say what is wrong
-    return choose(name) if named else _everywhere()
+        with open(path, "rb") as file:
+            tree = ast.parse(file.read())
+    except (OSError, SyntaxError, ValueError):
+        return True  # the program itself will say what is wrong
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=name) if name in _PLACES:
+                return True
+            case ast.Constant(value=str(text)) if _DEVICE.fullmatch(text):
+                return True
+    return False
 
 
 def _everywhere() -> Backend:

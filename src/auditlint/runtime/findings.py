@@ -36,9 +36,9 @@ class Findings:
         Raises:
             ConfigError: when the configuration that holds for it cannot be used.
         """
-        universe = self._linter.universe(path)
+        universe = self._universe(path)
         if universe not in self._projects:
-            folder, found = self._linter.project(path)
+            folder, found = self._alone(path) if universe.alone else self._linter.project(path)
             project = self._projects[universe] = {}
             for item in found:
                 if item.hook is not None:
@@ -52,7 +52,22 @@ class Findings:
 
     def are_together(self, path: str, other: str) -> bool:
         """Whether two files belong to one project."""
-        return self._linter.universe(path) == self._linter.universe(other)
+        return self._universe(path) == self._universe(other)
+
+    def _universe(self, path: str) -> Universe:
+        folder, name = os.path.split(path)
+        if os.path.basename(folder) in _INSTALLED:
+            return Universe(folder, extra=name, alone=True)
+        return self._linter.universe(path)
+
+    def _alone(self, path: str) -> tuple[str, list[Diagnostic]]:
+        """What `ByFile.project` gives, for a module that is a project by itself."""
+        folder, name = os.path.split(path)
+        with open(path, "rb") as file:
+            found = self._linter.findings(None, file.read())
+        return folder, [
+            item._replace(filename=name, hook=item.hook and item.hook._replace(filename=name)) for item in found
+        ]
 
     def _absolute(self, item: Diagnostic, folder: str, hook: Hook) -> Diagnostic:
         hook = hook._replace(filename=os.path.join(folder, hook.filename))

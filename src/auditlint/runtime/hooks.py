@@ -115,7 +115,8 @@ class Hooks:
             if found is None:
                 found = self._unregistered(frame, code)
             if found is not None and (found.kind in _CALLED_ANYWHERE or self._called_by_torch(frame)):
-                return Running(found, _module_of(frame) if found.kind in _MODULE_KINDS else None)
+                hook = self._handed_to(frame, innermost) or found
+                return Running(hook, _module_of(frame) if found.kind in _MODULE_KINDS else None)
             frame = frame.f_back
         return None
 
