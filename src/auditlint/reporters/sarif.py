@@ -88,7 +88,9 @@ def _flow(diagnostic: Diagnostic) -> list[dict[str, Any]]:
     steps = [location_of(step.filename, row_region(step.row), _leads(step)) for step in diagnostic.path[:-1]]
     last = diagnostic.path[-1]
     region = region_of(diagnostic.location, diagnostic.end_location)
-    return [{"location": location} for location in (*steps, location_of(diagnostic.filename, region, f"in {last.name}"))]
+    return [
+        {"location": location} for location in (*steps, location_of(diagnostic.filename, region, f"in {last.name}"))
+    ]
 
 
 def _leads(step: Step) -> str:

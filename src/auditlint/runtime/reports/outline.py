@@ -80,7 +80,16 @@ def heaviest(sites: Iterable[Site]) -> list[Site]:
 
 def by_place(site: Site) -> tuple[object, ...]:
     """Sorts sites by file, row and column, and leaves no two different ones to chance."""
-    return (*site[:7], site.thread, site.hook or (), site.allowed or "", site.modules, site.count, site.raw, site.waited_us or 0)
+    return (
+        *site[:7],
+        site.thread,
+        site.hook or (),
+        site.allowed or "",
+        site.modules,
+        site.count,
+        site.raw,
+        site.waited_us or 0,
+    )
 
 
 def sums(sites: Sequence[Site]) -> Sums:
