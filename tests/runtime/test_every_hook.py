@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch", reason="counts what torch does")
 
-from auditlint.runtime import count_syncs  # noqa: E402
+from auditlint.runtime import count_syncs
 
 SCRIPT = Path(__file__).parents[2] / "fixtures/scripts/every_hook.py"
 EXPECTATION = re.compile(r"# (\S+) x(\d+) in (\S+) \((\w+)\)$")

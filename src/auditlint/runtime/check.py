@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
     check: Check | None
 
 
-def check(program: Program, settings: Settings = Settings()) -> Outcome:
+def check(program: Program, settings: Settings) -> Outcome:
     """Run `program` in this process, as the last thing that the process does, and report on it.
 
     Raises:

@@ -112,9 +112,9 @@ def allow_sync(reason: str) -> contextlib.AbstractContextManager[None]:
 @contextlib.contextmanager
 def forbid_syncs(backend: str = "auto") -> Iterator[SyncCounter]:
     """Raise `SyncForbiddenError` where the block syncs, unless `allow_sync` accepts it there."""
-    with count_syncs(_installed[-1].backend if _installed else backend) as counter:
-        with policy.holding(policy.Policy(forbidden=True)):
-            yield counter
+    chosen = _installed[-1].backend if _installed else backend
+    with count_syncs(chosen) as counter, policy.holding(policy.Policy(forbidden=True)):
+        yield counter
 
 
 def _enter(backend: str | Backend) -> _Installed:

@@ -8,6 +8,11 @@ import sysconfig
 from collections.abc import Iterable
 from types import CodeType, FrameType
 
+from auditlint.runtime import positions
+
+# Methods by which tensor subclasses and modes see each operation, and hand it on (their second argument) to torch.
+_INTERCEPTORS = frozenset({"__torch_function__", "__torch_dispatch__"})
+
 
 def folder_of(module_file: str | None) -> str:
     """The folder of a package, with a separator at its end, from its `__file__`."""
@@ -27,6 +32,8 @@ class Frames:
         self._packages = tuple({os.path.join(paths[key], "") for key in ("purelib", "platlib")})
         self._machinery = tuple(machinery)
         self._known: dict[CodeType, bool] = {}
+        # Instruction of an interceptor -> whether it hands on.
+        self._handing_on: dict[tuple[CodeType, int], bool] = {}
         self.ignored: tuple[str, ...] = ()
 
     def is_user(self, code: CodeType) -> bool:
@@ -40,12 +47,23 @@ class Frames:
         """The innermost user frame from `frame` outwards; None where there is none, or an ignored one lies within."""
         while frame is not None:
             code = frame.f_code
-            if self.is_user(code):
+            if self.is_user(code) and not self.hands_on(frame):
                 return frame
             if self.ignored and any(part in code.co_filename for part in self.ignored):
                 return None
             frame = frame.f_back
         return None
+
+    def hands_on(self, frame: FrameType) -> bool:
+        """Whether `frame` does at the moment what its caller asked for: `func(*args, **kwargs)` in an interceptor."""
+        code = frame.f_code
+        if code.co_name not in _INTERCEPTORS or code.co_argcount < 2:
+            return False
+        at = code, frame.f_lasti
+        if at not in self._handing_on:
+            said = positions.text(*at)
+            self._handing_on[at] = f"{code.co_varnames[1]}(" in said or any(name in said for name in _INTERCEPTORS)
+        return self._handing_on[at]
 
     def _look(self, filename: str) -> bool:
         if filename.startswith("<"):

@@ -28,7 +28,7 @@ from auditlint.runtime.patches import Patches
 from auditlint.runtime.report import RuntimeHook
 
 DECORATED = "decorated"
-# Called from C++ by whatever operation saves a tensor, or by a library that is not torch: any frame may be the caller's.
+# Called from C++ by whatever operation saves a tensor, or by a library that is not torch: the caller may be anybody.
 _CALLED_ANYWHERE = frozenset(
     {"pack", "unpack", DECORATED, *(kind for methods in HOOK_CLASSES.values() for kind in methods.values())}
 )
@@ -137,9 +137,8 @@ class Hooks:
 
     def _unregistered(self, frame: FrameType, code: CodeType) -> RuntimeHook | None:
         """A hook that no registration has told of: decorated, of a hook class, or called by the autograd engine."""
-        if code in MARKED:
-            found = _described(None, code, DECORATED)
-        elif (row := self._declared.get((code.co_filename, code.co_name))) is not None and row == _def_row(code):
+        declared = self._declared.get((code.co_filename, code.co_name))
+        if code in MARKED or (declared is not None and declared == _def_row(code)):
             found = _described(None, code, DECORATED)
         elif (kind := self._kind_by_class(frame)) is not None:
             return _described(None, code, kind)

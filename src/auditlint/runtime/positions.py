@@ -7,17 +7,21 @@ here, once for each place, when a report is made.
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import linecache
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import CodeType
 from typing import NamedTuple
 
 from auditlint.facts.host import HOST_CALLS, HOST_HARMLESS, HOST_METHODS, HOST_MODULES
-from auditlint.facts.syncs import SYNCS
+from auditlint.facts.syncs import SYNCS, Sync
 
 # What is read bare, without an operation that the facts know: one value, or a shape that the data decides.
 _KERNEL_KINDS = {"aten::_local_scalar_dense": "cast", "aten::item": "cast"}
+
+# Instructions that leave the value on top of the stack as it is; the interpreter keeps its notes in CACHE.
+_NOT_MAKING = frozenset({"CACHE", "COPY", "DUP_TOP", "EXTENDED_ARG", "NOP", "TO_BOOL"})
 
 
 class Place(NamedTuple):
@@ -49,7 +53,8 @@ def place(code: CodeType | None, offset: int, op: str, kind: str, implicit: bool
     if code is None:
         return Place(0, 0, 0, 0, (0, 0), op, kind or _bare(op))
     source = _source(code.co_filename)
-    at = _span(code, offset)
+    asks = _asks_for_truth(code, offset)
+    at = _span(code, _before(code, offset) if asks else offset)
     if at[1] < 0:
         line = source.lines[at[0] - 1].rstrip() if at[0] <= len(source.lines) else ""
         indent = len(line) - len(line.lstrip())
@@ -57,7 +62,8 @@ def place(code: CodeType | None, offset: int, op: str, kind: str, implicit: bool
     node = source.nodes.get(at)
     start = _anchor(node) if node is not None else None
     row, column = start or at[:2]
-    named = _operation(node, op, kind, source.aliases) if implicit and node is not None else (op, kind or _bare(op))
+    says_more = implicit and node is not None and not asks
+    named = _operation(node, op, kind, source.aliases) if says_more and node is not None else (op, kind or _bare(op))
     return Place(
         row,
         _column(source.lines, row, column),
@@ -77,6 +83,24 @@ def text(code: CodeType, offset: int) -> str:
     lines[-1] = lines[-1][: at.end_column - 1]
     lines[0] = lines[0][at.column - 1 :]
     return "".join(lines)
+
+
+def _asks_for_truth(code: CodeType, offset: int) -> bool:
+    """Whether the instruction at `offset` branches on a value, or negates it: `if`, `while`, `assert`, `and`, `not`.
+
+    Its own position is not that of the value: on Python 3.11 it is the whole statement's, or that of an operand which
+    was compared before.
+    """
+    name = dis.opname[code.co_code[offset]] if 0 <= offset < len(code.co_code) else ""
+    return name in ("UNARY_NOT", "TO_BOOL") or ("JUMP" in name and "_IF_" in name and "NONE" not in name)
+
+
+def _before(code: CodeType, offset: int) -> int:
+    """The instruction that made the value which the one at `offset` takes."""
+    before = offset - 2
+    while before > 0 and dis.opname[code.co_code[before]] in _NOT_MAKING:
+        before -= 2
+    return before if before >= 0 else offset
 
 
 def _span(code: CodeType, offset: int) -> tuple[int, int, int, int]:
@@ -192,7 +216,7 @@ def _called(function: ast.expr, op: str, kind: str, aliases: dict[str, str]) -> 
     if head in aliases:
         dotted = f"{aliases[head]}.{rest}" if rest else aliases[head]
     if dotted in SYNCS:
-        return dotted, SYNCS[dotted][0].kind
+        return dotted, _kind_among(SYNCS[dotted], kind)
     if dotted in HOST_CALLS:
         return dotted, HOST_CALLS[dotted].kind
     module = dotted.partition(".")[0]
@@ -201,7 +225,7 @@ def _called(function: ast.expr, op: str, kind: str, aliases: dict[str, str]) -> 
     if isinstance(function, ast.Attribute):
         name = function.attr
         if f"Tensor.{name}" in SYNCS and head not in aliases:
-            return f"Tensor.{name}", SYNCS[f"Tensor.{name}"][0].kind
+            return f"Tensor.{name}", _kind_among(SYNCS[f"Tensor.{name}"], kind)
         if (method := HOST_CALLS.get(f"str.{name}") or HOST_CALLS.get(f"list.{name}")) is not None:
             return name, method.kind
         if op in ("Tensor.__repr__", "Tensor.__format__", "Tensor.cpu") and name in HOST_METHODS:
@@ -209,3 +233,9 @@ def _called(function: ast.expr, op: str, kind: str, aliases: dict[str, str]) -> 
     if head in aliases:
         return dotted, kind
     return op, kind
+
+
+def _kind_among(syncs: Iterable[Sync], kind: str) -> str:
+    """The kind that was seen, if the operation has several and it is one of them; else the operation's first."""
+    kinds = [sync.kind for sync in syncs]
+    return kind if kind in kinds else kinds[0]

@@ -34,8 +34,8 @@ class Site(NamedTuple):
     ("Tensor.item", "float", "torch.linalg.inv"), `kind` is one of the facts' kinds ("item", "cpu", "cast", ...).
     `count` are calls in the user's code, `raw` are waits of the device under them. `waited_us` is how long the host
     waited in microseconds, None where the backend cannot tell. `allowed` is the reason for which these syncs are
-    accepted (by a comment or by `allow_sync`), None where they are not. `modules` are the modules that the hook ran for,
-    by their names in the outermost module ("layers.0"; its class for the outermost), with the calls of each; empty
+    accepted (by a comment or by `allow_sync`), None where they are not. `modules` are the modules that the hook ran
+    for, by their names in the outermost module ("layers.0"; its class for the outermost), with the calls of each; empty
     for hooks of anything but modules.
     """
 

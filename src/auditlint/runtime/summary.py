@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from auditlint.runtime.backends import Backend
 from auditlint.runtime.modules import module_names
 from auditlint.runtime.positions import Place, place
-from auditlint.runtime.report import RuntimeHook, Site, SyncReport
+from auditlint.runtime.report import Site, SyncReport
 from auditlint.runtime.watch import Event, Recording, Tally
 from auditlint.source.suppressions import Allowance, allowances
 
@@ -67,9 +67,9 @@ def _accepted(path: str, at: Place) -> str | None:
     """The reason that a comment gives for accepting a sync there; None if none does."""
     code = _code(at.kind)
     for item in _allowances(path):
-        if item.first <= at.statement[1] and at.statement[0] <= item.last:
-            if not item.codes or code is None or code.startswith(item.codes):
-                return item.reason or item.form
+        speaks = item.first <= at.statement[1] and at.statement[0] <= item.last
+        if speaks and (not item.codes or code is None or code.startswith(item.codes)):
+            return item.reason or item.form
     return None
 
 

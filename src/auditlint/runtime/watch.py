@@ -21,7 +21,6 @@ from auditlint.runtime.hooks import Hooks
 from auditlint.runtime.progress import Standing
 from auditlint.runtime.report import RuntimeHook
 
-
 # Packages whose frames work on behalf of those that call them: what they read is read by the user's line.
 _MACHINERY = ("torch", "numpy", "auditlint", "_pytest", "pluggy", "loguru", "rich", "tqdm")
 
@@ -154,12 +153,12 @@ class Watch:
 
         `implicit` says that Python calls it on behalf of an expression (`Tensor.__bool__`).
         """
-        local, is_user = self._local, self.frames.is_user
+        local, is_user, hands_on = self._local, self.frames.is_user, self.frames.hands_on
 
         def entered(*args: Any, **kwargs: Any) -> Any:
             outer = local.call
             caller = sys._getframe(1)
-            if outer is not None and not is_user(caller.f_code):
+            if outer is not None and (not is_user(caller.f_code) or hands_on(caller)):
                 return function(*args, **kwargs)
             call = local.call = _Call(op, kind)
             start = time.perf_counter() if self.measures_time else 0.0

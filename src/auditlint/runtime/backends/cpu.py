@@ -284,7 +284,7 @@ def _arrived(result: Any) -> Any:
 
 
 def _moves_a_module(caller: FrameType) -> bool:
-    """Whether `Module.cpu()` or the like calls: its parameters stay what they are, tensors that stand for a device's."""
+    """Whether `Module.cpu()` or the like calls: its parameters go on standing for tensors on a device."""
     return caller.f_code.co_filename == str(torch.nn.modules.module.__file__)
 
 

@@ -12,9 +12,9 @@ from auditlint.reporters.style import plain
 from auditlint.runtime.report import NOT_EXECUTED, Check, RuntimeHook, Site, SyncReport
 from auditlint.runtime.reports.outline import (
     STATUSES,
-    caution,
     HookGroup,
     Sums,
+    caution,
     duration,
     environment,
     hooks,
