@@ -397,3 +397,18 @@ assert CALLERS_THREAD in counter.report().blind_spots
 def test_after_a_backward_pass_elsewhere_backward_runs_on_the_callers_thread():
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", LATE], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
+
+
+def test_autocast_may_be_named_by_keyword() -> None:
+    with count_syncs("simulated"), torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=True):
+        x = torch.ones(2, 2, device="cuda")
+        assert (x @ x).dtype is torch.bfloat16
+    with count_syncs("simulated"), torch.autocast(device_type="cpu", enabled=False):
+        assert torch.ones(2).dtype is torch.float32
+
+
+def test_a_move_to_the_meta_device_is_no_copy_to_the_host() -> None:
+    with count_syncs("simulated") as counter:
+        moved = torch.ones(2, 2, device="cuda").to("meta")
+    assert moved.device.type == "meta"
+    assert counter.report().sites == ()

@@ -28,6 +28,7 @@ from auditlint.analysis.values import (
     Partial,
     Value,
     alternatives,
+    element,
 )
 from auditlint.diagnostics import Hook, Step
 from auditlint.facts.registrars import SIGNATURES
@@ -196,7 +197,7 @@ def _signature(kind: str, found: tuple[FunctionInfo, int, int] | None) -> tuple[
     given: list[Value] = []
     for name in SIGNATURES.get(kind, ("module", "tensors", "output")):
         if name.startswith("*"):
-            return given, ARGUMENTS[name[1:]]
+            return given, element(ARGUMENTS[name[1:]])
         given.append(ARGUMENTS[name])
     return given, None
 

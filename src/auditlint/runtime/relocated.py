@@ -24,7 +24,7 @@ def install(frames: Frames, patches: Patches) -> None:
         def show(message: warnings.WarningMessage) -> None:
             ours = message.filename.startswith(_OURS)
             if ours:
-                _forget_shown(os.path.basename(message.filename))
+                _forget_shown(message.filename)
             user = frames.innermost(sys._getframe(1)) if ours else None
             if user is None:
                 original(message)
@@ -47,6 +47,7 @@ def install(frames: Frames, patches: Patches) -> None:
 
 def _forget_shown(filename: str) -> None:
     """Let the next warning from the same line of ours through: it will be another line of the user's."""
-    module = sys.modules.get(f"auditlint.runtime.{filename.removesuffix('.py')}")
+    inner = os.path.splitext(filename.removeprefix(_OURS))[0].replace(os.sep, ".")
+    module = sys.modules.get(f"auditlint.runtime.{inner}")
     if module is not None:
         module.__dict__.pop("__warningregistry__", None)

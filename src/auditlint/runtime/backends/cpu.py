@@ -56,6 +56,7 @@ BLIND_SPOTS = (
     "`.to(device)` counts where the call's text names the CPU; with a device in a variable it cannot be told.",
     "A tensor made from host data stands for one on a device until `.cpu()` has been called on it.",
     "What `.cpu()` makes of a parameter, or of a tensor of another class, goes on standing for one on a device.",
+    "Moving a whole module to the CPU (`module.cpu()`) is not counted, nor are copies into tensors made on it.",
     "Waiting for a device by name (`torch.cuda.synchronize()`) is counted where it is called, never measured.",
     "What only a device's own kernels wait for (sparse tensors, allocator, collectives) is not seen.",
 )

@@ -47,6 +47,7 @@ ANSWERS: dict[str, Any] = {
     "is_available": _always(True),
     "is_initialized": _always(True),
     "is_bf16_supported": _always(True),
+    "is_current_stream_capturing": _always(False),
     "device_count": _always(1),
     "current_device": _always(0),
     "get_device_name": _always(PROPERTIES.name),

@@ -254,6 +254,8 @@ def _to_copy(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not non_blocking:
             CLOCK.wait("h2d", "aten::_to_copy")
         return SimTensor(host)
+    if device is not None and torch.device(device).type == "meta":
+        return host.to("meta")
     if options.get("dtype", source.dtype) != source.dtype:  # the device converts, then copies
         CLOCK.launch()
     CLOCK.copy(d2h=host.nbytes)

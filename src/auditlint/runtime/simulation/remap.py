@@ -176,11 +176,17 @@ def _first(original: Any) -> Any:
 
 
 def _second(original: Any) -> Callable[..., None]:
-    def __init__(self: Any, device: Any, *args: Any, **kwargs: Any) -> None:
-        moved = here(device)
-        original(self, moved.type if moved is not device and isinstance(device, str) else moved, *args, **kwargs)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        named = {name: _like(value) if name in ("device", "device_type") else value for name, value in kwargs.items()}
+        original(self, *(_like(value) for value in args[:1]), *args[1:], **named)
 
     return __init__
+
+
+def _like(device: Any) -> Any:
+    """The device meant, as a type's name where a program gave a name."""
+    moved = here(device)
+    return moved.type if moved is not device and isinstance(device, str) else moved
 
 
 def _scaler(original: Any) -> Callable[..., None]:
