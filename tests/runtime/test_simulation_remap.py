@@ -12,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the simulated device is made of torch's CPU kernels")
 
+from auditlint.runtime import count_syncs  # noqa: E402
 from auditlint.runtime.backends.simulated import Simulated  # noqa: E402
 from auditlint.runtime.patches import Patches  # noqa: E402
 from auditlint.runtime.simulation.clock import CLOCK, Latency  # noqa: E402
@@ -366,6 +367,16 @@ def test_a_taken_place_is_reported(monkeypatch):
     monkeypatch.setattr(registration, "_LIBRARIES", [])
     with pytest.raises(Unavailable, match="torch's one extra device"), installed():
         pass
+
+
+def test_a_build_for_cuda_is_not_asked_whether_it_captures_a_graph(monkeypatch):
+    def driver():
+        raise RuntimeError("CUDA driver version is insufficient for CUDA runtime version")
+
+    # What torch's optimizers ask up to 2.11 at the start of each step.
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", driver)
+    with installed():
+        assert torch.cuda.is_current_stream_capturing() is False
 
 
 LATE = """
