@@ -221,6 +221,32 @@ def test_a_scripted_function_still_compiles() -> None:
         assert doubled(torch.ones(2)).tolist() == [2.0, 2.0]
 
 
+def test_a_hook_is_told_apart_by_the_modules_it_runs_for() -> None:
+    class Owner(torch.nn.Module):
+        def method(self, module: Any, args: Any, output: Any) -> None:
+            output.sum().item()
+
+        def loose(self, *given: Any) -> None:
+            given[2].sum().tolist()
+
+    def named_self(self: Any, args: Any, output: Any) -> None:
+        bool(output.sum() > 0)
+
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Sequential(torch.nn.Linear(2, 2)))
+    owner = Owner()
+    for hook in (owner.method, owner.loose, named_self):
+        model[1][0].register_forward_hook(hook)
+    model.register_forward_hook(owner.method)
+    with count_syncs("cpu") as counter, torch.no_grad():
+        model(torch.ones(1, 2))
+    modules = {site.op: dict(site.modules) for site in counter.report().sites}
+    assert modules == {
+        "Tensor.item": {"1.0": 1, "Sequential": 1},
+        "Tensor.tolist": {"1.0": 1},
+        "bool": {"1.0": 1},
+    }
+
+
 OWNERS = (
     "torch",
     "torch.cpu",

@@ -230,13 +230,19 @@ class Hooks:
 
 
 def _module_of(frame: FrameType) -> weakref.ref[torch.nn.Module] | None:
-    """The module that torch has called a hook for: its first argument, after `self` and what a partial has bound."""
+    """The module that torch has called a hook for: the first one among its arguments.
+
+    A method's owner comes before it and may be a module as well, so that of two the second counts.
+    """
     code, values = frame.f_code, frame.f_locals
-    for name in code.co_varnames[: code.co_argcount]:
-        # A method's owner may be a module as well; the hook's own argument comes after it.
-        if name != "self" and issubclass(type(values.get(name)), torch.nn.Module):
-            return weakref.ref(values[name])
-    return None
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + 1]
+    given = [values.get(name) for name in names[: code.co_argcount]]
+    if code.co_flags & inspect.CO_VARARGS:
+        given += values.get(names[-1], ())
+    modules = [it for it in given if issubclass(type(it), torch.nn.Module)]
+    if not modules:
+        return None
+    return weakref.ref(modules[1] if names[0] == "self" and len(modules) > 1 else modules[0])
 
 
 def _layers(hook: object) -> Iterator[object]:

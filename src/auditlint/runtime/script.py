@@ -289,7 +289,7 @@ def _shut_down(status: int) -> int:
     except Terminated:
         raise
     except BaseException as error:
-        _ignored(error, threading)
+        _ignored(error, f"in: {threading!r}")
     exits: Any = atexit
     exits._run_exitfuncs()  # it reports what these functions raise, and forgets them
     return _flushed(status)
@@ -305,15 +305,22 @@ def _flushed(status: int) -> int:
         except Exception as error:
             status = _NOT_FLUSHED
             if stream is sys.stdout:
-                _ignored(error.with_traceback(None), stream)
+                _ignored(error.with_traceback(None), _flushing(stream))
             with contextlib.suppress(Exception):  # the interpreter flushes once more, and would complain again
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return status
 
 
-def _ignored(error: BaseException, place: object) -> None:
+def _flushing(stream: object) -> str:
+    """What this Python calls the place where stdout could not be flushed."""
+    if sys.version_info < (3, 13):
+        return f"in: {stream!r}"
+    return "on flushing sys.stdout:" if sys.version_info < (3, 14) else "while flushing sys.stdout:"
+
+
+def _ignored(error: BaseException, place: str) -> None:
     """Show an exception that the interpreter's end passes over."""
-    _complain(f"Exception ignored in: {place!r}")
+    _complain(f"Exception ignored {place}")
     trace = _without_our_frames(error.__traceback__)
     if trace is not None:
         _complain("Traceback (most recent call last):\n" + "".join(traceback.format_tb(trace)).rstrip("\n"))
