@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import runpy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -32,7 +35,9 @@ Run = Callable[..., pytest.RunResult]
 @pytest.fixture
 def outcome(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a module of tests; the plugin comes from the installed package where there is one."""
-    installed = importlib.metadata.entry_points(group="pytest11", name="auditlint")
+    # Looked up as pytest does: `entry_points()` passes over an installation behind a folder of another one's metadata.
+    entries = [entry for found in importlib.metadata.distributions() for entry in found.entry_points]
+    installed = any(entry.group == "pytest11" and entry.name == "auditlint" for entry in entries)
     plugin = [] if installed else ["-p", "auditlint.integrations.pytest"]
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
 
@@ -158,3 +163,14 @@ def test_marked(model, n):
 
 def test_a_suite_that_asks_for_nothing_does_not_import_torch(outcome: Run) -> None:
     outcome("import sys\ndef test_light():\n    assert 'torch' not in sys.modules\n").assert_outcomes(passed=1)
+
+
+def test_beneath_an_old_pluggy_it_says_so_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hookimpl(**options: Any) -> None:
+        raise TypeError("HookimplMarker.__call__() got an unexpected keyword argument 'wrapper'")
+
+    monkeypatch.setattr(pytest, "hookimpl", hookimpl)
+    plugin = runpy.run_path(str(Path(__file__).parents[2] / "src" / "auditlint" / "integrations" / "pytest.py"))
+    plugin["pytest_runtest_setup"](SimpleNamespace(get_closest_marker=lambda name: None))
+    with pytest.raises(pytest.fail.Exception, match="no_hook_syncs needs pytest 8"):
+        plugin["pytest_runtest_setup"](SimpleNamespace(get_closest_marker=lambda name: name))

@@ -6,7 +6,7 @@ pytest loads this in every run in an environment that has auditlint, so torch is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +22,17 @@ _HELP = (
 _COUNTER: pytest.StashKey[SyncCounter] = pytest.StashKey()
 _WIDTH = 100
 
+_Hook = Callable[..., Generator[None, Any, Any]]
+
+
+def _wrapper(hook: _Hook) -> _Hook | None:
+    """`hook`, around those of others; None beneath a pluggy before 1.2, where pytest has to run all the same."""
+    try:
+        wrap: Callable[[_Hook], _Hook] = pytest.hookimpl(wrapper=True)
+    except TypeError:
+        return None
+    return wrap(hook)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The backend, as a flag and as a setting."""
@@ -35,7 +46,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _HELP)
 
 
-@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say so where a marked test cannot be held to its mark."""
+    if pytest_runtest_call is None and item.get_closest_marker(MARKER):
+        pytest.fail(f"{MARKER} needs pytest 8, or pluggy 1.2", pytrace=False)
+
+
+@_wrapper
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Count while a marked test runs, and fail it for what its hooks did."""
     marker = item.get_closest_marker(MARKER)
@@ -64,7 +81,7 @@ def sync_counter(request: pytest.FixtureRequest) -> Iterator[SyncCounter]:
         yield counter
 
 
-@pytest.hookimpl(wrapper=True)
+@_wrapper
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Show what was counted beside the failure of a test that used the fixture."""
     report = yield

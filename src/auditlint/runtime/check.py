@@ -21,9 +21,9 @@ from auditlint.runtime.script import Program, run
 from auditlint.runtime.summary import shown
 from auditlint.runtime.watch import Watch
 
-# What makes a program choose where its tensors lie: names and keywords, and strings.
-_PLACES = frozenset({"cuda", "mps", "xpu", "device", "accelerator", "to"})
-_DEVICE = re.compile(r"(cuda|mps|xpu|cpu)(:\d+)?")
+# What makes a program choose a device for its tensors: `.cuda()`, `torch.accelerator`, "cuda:0", a variable `device`.
+_PLACES = frozenset({"cuda", "mps", "xpu", "accelerator"})
+_DEVICE = re.compile(r"(cuda|mps|xpu)(:\d+)?")
 _EVERYWHERE = "simulated, by default"
 # Holds what counts in a spawned process; it is never closed, and must not be collected.
 _to_the_end = contextlib.ExitStack()
@@ -125,7 +125,10 @@ def _backend(name: str, main: str) -> Backend:
 
 
 def _names_a_device(path: str) -> bool:
-    """Whether the source says where its tensors lie; one that does not can run wholly on the simulated device."""
+    """Whether the source chooses a device for its tensors; all of one that does not can be on the simulated device.
+
+    To ask for a copy on the host (`.to("cpu")`) or on another tensor's device is no such choice.
+    """
     try:
         with open(path, "rb") as file:
             tree = ast.parse(file.read())
@@ -133,7 +136,11 @@ def _names_a_device(path: str) -> bool:
         return True  # the program itself will say what is wrong
     for node in ast.walk(tree):
         match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=name) if name in _PLACES:
+            case ast.Name(id=name) | ast.Attribute(attr=name) if name in _PLACES:
+                return True
+            case ast.Name(id="device") | ast.Call(func=ast.Attribute(attr="device")):
+                return True
+            case ast.keyword(arg="device", value=ast.Constant()):
                 return True
             case ast.Constant(value=str(text)) if _DEVICE.fullmatch(text):
                 return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import os
 import sysconfig
 from collections.abc import Iterable
@@ -10,6 +9,9 @@ from types import CodeType, FrameType
 
 from auditlint.runtime import positions
 
+# Code that libraries write; what a user hands to `exec`, or types into a notebook, has other names. The methods that
+# dataclasses and named tuples write begin with two underscores.
+_GENERATED = ("<frozen", "<attrs", "<eval_with_key", "<__array_function__", "<decorator-gen", "<lambdify")
 # Methods by which tensor subclasses and modes see each operation, and hand it on (their second argument) to torch.
 _INTERCEPTORS = frozenset({"__torch_function__", "__torch_dispatch__"})
 
@@ -40,7 +42,7 @@ class Frames:
         """Whether `code` was written by somebody who would look for a sync in it."""
         known = self._known.get(code)
         if known is None:
-            known = self._known[code] = self._look(code.co_filename)
+            known = self._known[code] = self._look(code.co_filename, code.co_name)
         return known
 
     def innermost(self, frame: FrameType | None) -> FrameType | None:
@@ -65,10 +67,9 @@ class Frames:
             self._handing_on[at] = f"{code.co_varnames[1]}(" in said or any(name in said for name in _INTERCEPTORS)
         return self._handing_on[at]
 
-    def _look(self, filename: str) -> bool:
+    def _look(self, filename: str, name: str) -> bool:
         if filename.startswith("<"):
-            # A notebook's cell has its text there; what `exec` runs for dataclasses and the like has none.
-            return bool(linecache.getlines(filename)) and not filename.startswith("<frozen")
+            return not (filename.startswith(_GENERATED) or (filename == "<string>" and name.startswith("__")))
         if filename.startswith(self._machinery):
             return False
         if filename.startswith(self._library):

@@ -70,6 +70,8 @@ class Hooks:
         self._declared: dict[tuple[str, str], int] = {}
         # Hooks that a registered function was made from, and calls: code of the one -> code of the others.
         self._handed: dict[CodeType, dict[CodeType, RuntimeHook]] = {}
+        # Machinery, which is passed over on every stack.
+        self._plain: set[CodeType] = set()
         self._engine = torch.autograd.graph._engine_run_backward.__code__
 
     def note(self, hook: object, kind: str) -> None:
@@ -112,7 +114,7 @@ class Hooks:
         while frame is not None:
             code = frame.f_code
             found = self._by_code.get(code)
-            if found is None:
+            if found is None and code not in self._plain:
                 found = self._unregistered(frame, code)
             if found is not None and (found.kind in _CALLED_ANYWHERE or self._called_by_torch(frame)):
                 hook = self._handed_to(frame, innermost) or found
@@ -137,6 +139,9 @@ class Hooks:
 
     def _unregistered(self, frame: FrameType, code: CodeType) -> RuntimeHook | None:
         """A hook that no registration has told of: decorated, of a hook class, or called by the autograd engine."""
+        if not self._frames.is_user(code):
+            self._plain.add(code)
+            return None
         declared = self._declared.get((code.co_filename, code.co_name))
         if code in MARKED or (declared is not None and declared == _def_row(code)):
             found = _described(None, code, DECORATED)
@@ -164,8 +169,6 @@ class Hooks:
         return None
 
     def _beneath_engine(self, frame: FrameType) -> bool:
-        if not self._frames.is_user(frame.f_code):
-            return False
         if frame.f_back is None:
             # A thread that Python did not start: the engine's, for a device.
             return isinstance(threading.current_thread(), threading._DummyThread)

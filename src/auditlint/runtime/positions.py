@@ -177,7 +177,9 @@ def _anchor(node: ast.AST) -> tuple[int, int] | None:
 
 def _column(lines: list[str], row: int, offset: int) -> int:
     """The 1-based column in code points of a 0-based offset in bytes."""
-    line = lines[row - 1] if 0 < row <= len(lines) else ""
+    if not 0 < row <= len(lines):
+        return offset + 1  # no source to count in: bytes have to do
+    line = lines[row - 1]
     return len(line.encode(errors="surrogatepass")[:offset].decode(errors="replace")) + 1
 
 

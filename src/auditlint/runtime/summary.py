@@ -44,7 +44,7 @@ def summary(recording: Recording, backend: Backend, folder: str) -> SyncReport:
         backend.environment(),
         tuple(sorted(counted, key=_order)),
         tuple(backend.blind_spots),
-        tuple(recording.notes),
+        (*recording.notes, *([backend.doubt] if backend.doubt else [])),
     )
 
 

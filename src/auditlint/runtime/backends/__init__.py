@@ -45,6 +45,10 @@ class Backend(Protocol):
         """Subclasses of `torch.Tensor` that define some of its waiting methods anew."""
 
     @property
+    def doubt(self) -> str:
+        """Why nothing that was counted so far says anything, in one sentence; "" if there is no such reason."""
+
+    @property
     def not_syncs(self) -> frozenset[str]:
         """Operations whose reads, as seen by this backend, would not take place on a device."""
 

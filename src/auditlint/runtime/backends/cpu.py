@@ -124,6 +124,7 @@ class Cpu:
     unseen_kinds = frozenset({"h2d", "synchronize"})
     tensor_classes: tuple[type, ...] = (HostTensor,)
     not_syncs = CPU_ONLY
+    doubt = ""
 
     def environment(self) -> Environment:
         """The processor stands in for a device."""

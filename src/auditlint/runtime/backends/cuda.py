@@ -68,6 +68,7 @@ class Cuda:
     unseen_kinds: frozenset[str] = frozenset()
     tensor_classes: tuple[type, ...] = ()
     not_syncs: frozenset[str] = frozenset()
+    doubt = ""
 
     def __init__(self) -> None:
         if not torch.backends.cuda.is_built():

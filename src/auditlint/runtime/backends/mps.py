@@ -47,6 +47,7 @@ class Mps:
     unseen_kinds: frozenset[str] = frozenset()
     tensor_classes: tuple[type, ...] = ()
     not_syncs: frozenset[str] = frozenset()
+    doubt = ""
 
     def __init__(self) -> None:
         if not torch.backends.mps.is_available():

@@ -31,6 +31,10 @@ BLIND_SPOTS = (
     "Nested and quantised tensors, CUDA graphs, NCCL, DataParallel and extensions that call CUDA are not modelled; "
     "`TransformerEncoder` computes padded positions instead of leaving them out.",
 )
+IDLE = (
+    "Nothing ran on the simulated device: the program keeps its tensors on the CPU. It is used by programs that ask for "
+    "`cuda`, and by tensors that are made while it is installed."
+)
 CALLERS_THREAD = (
     "Backward runs on the thread that calls it, not on one of the device's own: torch had run a backward pass before "
     "the simulated device was made known to it."
@@ -52,6 +56,7 @@ class Simulated:
     def __init__(self, default: bool = False, latency: Latency | None = None) -> None:
         self.default = default
         self.latency = latency
+        self._planted: object = None
 
     @property
     def blind_spots(self) -> tuple[str, ...]:
@@ -89,6 +94,12 @@ class Simulated:
     def plant(self) -> None:
         """Read one number from the device."""
         torch.ones((), device=torch.device(NAME, 0)).item()
+        self._planted = CLOCK.counts()
+
+    @property
+    def doubt(self) -> str:
+        """Says so when the device has had nothing to do since the planted sync."""
+        return IDLE if CLOCK.counts() == self._planted else ""
 
 
 def _explicit() -> tuple[tuple[Any, str, str], ...]:

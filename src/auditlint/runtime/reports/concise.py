@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from auditlint.reporters.style import Painter, plain
 from auditlint.runtime.report import CONFIRMED, EXECUTED_NO_SYNC, MISSED, Check
-from auditlint.runtime.reports.outline import by_place, caution, reconciliation, verdict
+from auditlint.runtime.reports.outline import MAIN, by_place, caution, reconciliation, verdict
 
 _TONES = {MISSED: "red", EXECUTED_NO_SYNC: "yellow", CONFIRMED: "cyan"}
 
@@ -25,7 +25,11 @@ def _lines(check: Check, paint: Painter) -> Iterator[str]:
         line = f"{paint(tone, plain(site.op))} {counts} in hook {plain(site.hook.name)}"
         if site.allowed is not None:
             line += f", allowed: {plain(site.allowed) or 'no reason given'}"
+        if site.thread != MAIN:
+            line += f" ({plain(site.thread)})"
         yield f"{_at(paint, site.filename, site.row, site.column)} {line}"
+    for note in report.notes:
+        yield f"note: {plain(note)}"
     listed, unloaded = reconciliation(check)
     for status, items in listed.items():
         for item in items:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from auditlint.reporters.style import Painter, plain, width_of
 from auditlint.runtime.report import CONFIRMED, EXECUTED_NO_SYNC, MISSED, Check, Reconciled, Site, SyncReport
 from auditlint.runtime.reports.outline import (
+    MAIN,
     STATUSES,
     caution,
     duration,
@@ -37,7 +38,6 @@ from auditlint.runtime.reports.outline import (
 _NARROWEST = 70
 _OUTSIDE = 10
 _TONES = {MISSED: "red", EXECUTED_NO_SYNC: "yellow", CONFIRMED: "cyan"}
-_MAIN = "MainThread"
 
 
 def render(check: Check, color: bool, width: int) -> str:
@@ -118,7 +118,7 @@ class _Columns(NamedTuple):
         end = paint(tone, op) + " " * (self.op - width_of(op)) + self.aligned(self.numbers(site))
         yield f"  {where}{' ' * (self.place - width_of(where))}  {end}"
         remarks = [f"modules: {named}"] if (named := modules(site)) else []
-        if site.thread != _MAIN:
+        if site.thread != MAIN:
             remarks.append(f"thread {plain(site.thread)}")
         if site.allowed is not None:
             remarks.append(f"allowed: {plain(site.allowed) or 'no reason given'}")

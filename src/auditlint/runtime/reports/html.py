@@ -11,6 +11,7 @@ from importlib.resources import files
 from auditlint.reporters.style import plain
 from auditlint.runtime.report import NOT_EXECUTED, Check, RuntimeHook, Site, SyncReport
 from auditlint.runtime.reports.outline import (
+    MAIN,
     STATUSES,
     HookGroup,
     Sums,
@@ -30,7 +31,6 @@ from auditlint.runtime.reports.outline import (
 )
 from auditlint.runtime.reports.source import Excerpt, Line, Sources, excerpts
 
-_MAIN = "MainThread"
 
 
 def render(check: Check, read: Callable[[str], bytes]) -> str:
@@ -176,7 +176,7 @@ def _site(site: Site, anchors: dict[RuntimeHook, str], timed: bool) -> str:
     op = _text(site.op)
     if named := modules(site):
         op += f'<br><span class="faint">modules: {_text(named)}</span>'
-    if site.thread != _MAIN:
+    if site.thread != MAIN:
         op += f'<br><span class="faint">thread {_text(site.thread)}</span>'
     if site.allowed is not None:
         op += f'<br><span class="allowed">allowed: {_text(site.allowed) or "no reason given"}</span>'
@@ -255,7 +255,7 @@ def _line(line: Line) -> Iterator[str]:
 def _told(site: Site) -> str:
     parts = [f"{plural(site.count, 'call')} of {site.op}", plural(site.raw, "wait")]
     parts += [f"{duration(site.waited_us)} waited"] if measured(site.waited_us) else []
-    parts += [f"thread {site.thread}"] if site.thread != _MAIN else []
+    parts += [f"thread {site.thread}"] if site.thread != MAIN else []
     parts += [f"allowed: {site.allowed or 'no reason given'}"] if site.allowed is not None else []
     return _text(", ".join(parts))
 

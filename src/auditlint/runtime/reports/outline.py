@@ -28,6 +28,7 @@ STATUSES = {
 }
 
 POTENTIAL = "potential syncs: counted on the CPU, they would wait on a device"
+MAIN = "MainThread"
 SIMULATED = "simulated: the device is a model, and its times are those of a virtual clock"
 
 # Numbers up to here are written out.
