@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Code of the marked functions; the runtime check looks here.
-MARKED: set[CodeType] = set()
+# Code of the marked functions by its id; the runtime check looks here.
+MARKED: dict[int, CodeType] = {}
 
 
 def audit_hook(function: F) -> F:
@@ -19,5 +19,5 @@ def audit_hook(function: F) -> F:
         inner = wrapped
     code = getattr(getattr(inner, "__func__", inner), "__code__", None)
     if isinstance(code, CodeType):
-        MARKED.add(code)
+        MARKED[id(code)] = code
     return function

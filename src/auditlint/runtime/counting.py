@@ -15,7 +15,7 @@ from auditlint.runtime import entries, policy, relocated
 from auditlint.runtime.backends import Backend, Unavailable, choose
 from auditlint.runtime.patches import Patches
 from auditlint.runtime.report import SyncReport, Totals
-from auditlint.runtime.summary import summary
+from auditlint.runtime.summary import summary, totals
 from auditlint.runtime.watch import Recording, Watch
 
 
@@ -34,7 +34,7 @@ class SyncCounter:
     @property
     def totals(self) -> Totals:
         """Calls that synced in hooks and outside them, waits under them, and accepted calls."""
-        return self.report().totals
+        return totals(self._recording, self._backend, self._folder)
 
     @property
     def in_hooks(self) -> int:
@@ -125,11 +125,13 @@ def _enter(backend: str | Backend) -> _Installed:
             raise ValueError(f"syncs are being counted on the {there.backend.name} backend; {wanted} has to wait")
         return there
     chosen = choose(backend) if isinstance(backend, str) else backend
-    watch = Watch()
-    with contextlib.ExitStack() as undo:
-        _install(chosen, watch, undo)
-        _check(chosen, watch)
-        installed = _Installed(chosen, watch, undo.pop_all())
+    installed = _Installed(chosen, Watch(), contextlib.ExitStack())
+    try:
+        _install(chosen, installed.watch, installed.undo)
+        _check(chosen, installed.watch)
+    except BaseException:
+        installed.undo.close()
+        raise
     _installed.append(installed)
     return installed
 
@@ -159,11 +161,19 @@ def _check(backend: Backend, watch: Watch) -> None:
 def _run_compiled_code_eagerly(patches: Patches, undo: contextlib.ExitStack) -> None:
     """Let what `torch.compile` has compiled run uncompiled: compiled code has no lines to name, and drops copies."""
     stances: list[Any] = []
+    over = False
 
     def force_eager() -> None:
-        if not stances:
+        if not stances and not over:
             stances.append(torch.compiler.set_stance("force_eager"))
-            undo.callback(lambda: stances.pop().__exit__(None, None, None))
+
+    def put_back() -> None:
+        nonlocal over
+        over = True  # somebody may still hold on to what `torch.compile` was
+        while stances:
+            stances.pop().__exit__(None, None, None)
+
+    undo.callback(put_back)
 
     def make(original: Any) -> Any:
         def compile(*args: Any, **kwargs: Any) -> Any:

@@ -25,6 +25,9 @@ class Frames:
     """Tells user code from machinery by its file: torch, numpy, the standard library and auditlint are machinery.
 
     `ignored` are parts of files' paths; a read beneath a frame of such a file is no sync.
+
+    Code objects are told apart by `id`: Python compares them by value, in which their files have no part, and hashes
+    all of their instructions each time. Every code object that was asked about is kept, so that its id stays its own.
     """
 
     def __init__(self, machinery: Iterable[str]) -> None:
@@ -33,16 +36,18 @@ class Frames:
         self._library += tuple({os.path.join(paths[key], "") for key in ("stdlib", "platstdlib")})
         self._packages = tuple({os.path.join(paths[key], "") for key in ("purelib", "platlib")})
         self._machinery = tuple(machinery)
-        self._known: dict[CodeType, bool] = {}
+        self._known: dict[int, bool] = {}
+        self._kept: list[CodeType] = []
         # Instruction of an interceptor -> whether it hands on.
-        self._handing_on: dict[tuple[CodeType, int], bool] = {}
+        self._handing_on: dict[tuple[int, int], bool] = {}
         self.ignored: tuple[str, ...] = ()
 
     def is_user(self, code: CodeType) -> bool:
         """Whether `code` was written by somebody who would look for a sync in it."""
-        known = self._known.get(code)
+        known = self._known.get(id(code))
         if known is None:
-            known = self._known[code] = self._look(code.co_filename, code.co_name)
+            self._kept.append(code)
+            known = self._known[id(code)] = self._look(code.co_filename, code.co_name)
         return known
 
     def innermost(self, frame: FrameType | None) -> FrameType | None:
@@ -61,9 +66,9 @@ class Frames:
         code = frame.f_code
         if code.co_name not in _INTERCEPTORS or code.co_argcount < 2:
             return False
-        at = code, frame.f_lasti
+        at = id(code), frame.f_lasti
         if at not in self._handing_on:
-            said = positions.text(*at)
+            said = positions.text(code, frame.f_lasti)
             self._handing_on[at] = f"{code.co_varnames[1]}(" in said or any(name in said for name in _INTERCEPTORS)
         return self._handing_on[at]
 

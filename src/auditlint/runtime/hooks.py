@@ -13,7 +13,6 @@ import importlib
 import inspect
 import linecache
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -49,6 +48,8 @@ _MODULE_TABLES = {
     "_backward_pre_hooks": "backward_pre",
 }
 _CLASS_METHODS = frozenset(method for methods in HOOK_CLASSES.values() for method in methods)
+# Where torch calls the hooks of modules.
+_CALLERS = (torch.nn.modules.module.__file__, torch.utils.hooks.__file__)
 _MODULE_KINDS = frozenset(_MODULE.values())
 _OPTIMIZER_TABLES = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
@@ -57,7 +58,7 @@ class Running(NamedTuple):
     """A hook that runs, and the module that it runs for (None for hooks of other things)."""
 
     hook: RuntimeHook
-    module: weakref.ref[torch.nn.Module] | None
+    module: torch.nn.Module | None
 
 
 class Hooks:
@@ -65,13 +66,13 @@ class Hooks:
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
-        self._by_code: dict[CodeType, RuntimeHook] = {}
+        self._by_code: dict[int, RuntimeHook] = {}  # by the id of their code, which `frames` keeps
         # Hooks that the linter knows and that nobody registers: (file, name) -> row.
         self._declared: dict[tuple[str, str], int] = {}
         # Hooks that a registered function was made from, and calls: code of the one -> code of the others.
-        self._handed: dict[CodeType, dict[CodeType, RuntimeHook]] = {}
+        self._handed: dict[int, dict[int, RuntimeHook]] = {}
         # Machinery, which is passed over on every stack.
-        self._plain: set[CodeType] = set()
+        self._plain: set[int] = set()
         self._engine = torch.autograd.graph._engine_run_backward.__code__
 
     def note(self, hook: object, kind: str) -> None:
@@ -79,8 +80,8 @@ class Hooks:
         for function in _layers(hook):
             code = getattr(function, "__code__", None)
             if isinstance(code, CodeType) and self._frames.is_user(code):
-                if code not in self._by_code:
-                    self._by_code[code] = _described(hook, code, kind)
+                if id(code) not in self._by_code:
+                    self._by_code[id(code)] = _described(hook, code, kind)
                 self._note_handed(function, code, kind)
                 return
 
@@ -95,9 +96,9 @@ class Hooks:
                 inner = getattr(function, "__code__", None)
                 if isinstance(inner, CodeType) and self._frames.is_user(inner):
                     if inner.co_filename != code.co_filename:
-                        known = self._handed.setdefault(code, {})
-                        if inner not in known:
-                            known[inner] = _described(held, inner, kind)
+                        known = self._handed.setdefault(id(code), {})
+                        if id(inner) not in known:
+                            known[id(inner)] = _described(held, inner, kind)
                     break
 
     def declare(self, hook: Hook) -> None:
@@ -113,8 +114,8 @@ class Hooks:
         innermost = frame
         while frame is not None:
             code = frame.f_code
-            found = self._by_code.get(code)
-            if found is None and code not in self._plain:
+            found = self._by_code.get(id(code))
+            if found is None and id(code) not in self._plain:
                 found = self._unregistered(frame, code)
             if found is not None and (found.kind in _CALLED_ANYWHERE or self._called_by_torch(frame)):
                 hook = self._handed_to(frame, innermost) or found
@@ -127,7 +128,7 @@ class Hooks:
 
     def _handed_to(self, wrapper: FrameType, innermost: FrameType | None) -> RuntimeHook | None:
         """The hook that `wrapper` was made from, if it is calling that one now."""
-        handed = self._handed.get(wrapper.f_code)
+        handed = self._handed.get(id(wrapper.f_code))
         if handed is None:
             return None
         called, frame = wrapper.f_code, innermost
@@ -135,15 +136,15 @@ class Hooks:
             if self._frames.is_user(frame.f_code):
                 called = frame.f_code
             frame = frame.f_back
-        return handed.get(called)
+        return handed.get(id(called))
 
     def _unregistered(self, frame: FrameType, code: CodeType) -> RuntimeHook | None:
         """A hook that no registration has told of: decorated, of a hook class, or called by the autograd engine."""
         if not self._frames.is_user(code):
-            self._plain.add(code)
+            self._plain.add(id(code))
             return None
         declared = self._declared.get((code.co_filename, code.co_name))
-        if code in MARKED or (declared is not None and declared == _def_row(code)):
+        if id(code) in MARKED or (declared is not None and declared == _def_row(code)):
             found = _described(None, code, DECORATED)
         elif (kind := self._kind_by_class(frame)) is not None:
             return _described(None, code, kind)
@@ -153,7 +154,7 @@ class Hooks:
             return _described(None, code, {0: "callback", 1: "node_pre"}.get(arguments, "node"))
         else:
             return None
-        self._by_code[code] = found
+        self._by_code[id(code)] = found
         return found
 
     def _kind_by_class(self, frame: FrameType) -> str | None:
@@ -216,7 +217,7 @@ class Hooks:
             if issubclass(type(owner), torch.nn.Module):
                 for name, kind in _MODULE_TABLES.items():
                     self._note_table(owner.__dict__.get(name), kind)
-                for parameter in owner.__dict__.get("_parameters", {}).values():
+                for parameter in list(owner.__dict__.get("_parameters", {}).values()):
                     self._note_tensor(parameter)
             elif issubclass(type(owner), torch.optim.Optimizer):
                 for name in _OPTIMIZER_TABLES:
@@ -232,20 +233,20 @@ class Hooks:
             self.note(hook, kind)
 
 
-def _module_of(frame: FrameType) -> weakref.ref[torch.nn.Module] | None:
-    """The module that torch has called a hook for: the first one among its arguments.
+def _module_of(frame: FrameType) -> torch.nn.Module | None:
+    """The module that torch has called a hook for: it stands in the frame of torch's that calls hooks.
 
-    A method's owner comes before it and may be a module as well, so that of two the second counts.
+    The hook's own frame is not looked at. Its local variables, once asked for, would live until it ends.
     """
-    code, values = frame.f_code, frame.f_locals
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + 1]
-    given = [values.get(name) for name in names[: code.co_argcount]]
-    if code.co_flags & inspect.CO_VARARGS:
-        given += values.get(names[-1], ())
-    modules = [it for it in given if issubclass(type(it), torch.nn.Module)]
-    if not modules:
-        return None
-    return weakref.ref(modules[1] if names[0] == "self" and len(modules) > 1 else modules[0])
+    caller = frame.f_back
+    while caller is not None:
+        if caller.f_code.co_filename in _CALLERS:
+            owner = caller.f_locals.get("self")
+            # Backward hooks are called by an object that holds the module.
+            module = owner if isinstance(owner, torch.nn.Module) else getattr(owner, "module", None)
+            return module if isinstance(module, torch.nn.Module) else None
+        caller = caller.f_back
+    return None
 
 
 def _layers(hook: object) -> Iterator[object]:

@@ -12,20 +12,21 @@ Reference = weakref.ref[torch.nn.Module]
 _GONE = "(a module that is gone)"
 
 
-def module_names(references: Iterable[Reference | None]) -> dict[Reference, str]:
-    """Name of each module, such as "layers.0.mlp"; the class of one that no other holds.
+def module_names(references: Iterable[Reference | None]) -> dict[int, str]:
+    """Name of each module, by the id of the reference to it: "layers.0.mlp"; the class of one that no other holds.
 
     A module in several others is named by one of them.
     """
-    wanted = {reference for reference in references if reference is not None}
+    # Not by the reference itself: its hash is the module's, which may have none.
+    wanted = {id(reference): reference for reference in references if reference is not None}
     if not wanted:
         return {}
     holders: dict[int, tuple[torch.nn.Module, str]] = {}
     for holder in gc.get_objects():
         if issubclass(type(holder), torch.nn.Module):  # isinstance() would ask proxies for their opinion
-            for name, child in holder.__dict__.get("_modules", {}).items():
+            for name, child in list(holder.__dict__.get("_modules", {}).items()):
                 holders.setdefault(id(child), (holder, name))
-    return {reference: _name(reference(), holders) for reference in wanted}
+    return {key: _name(reference(), holders) for key, reference in wanted.items()}
 
 
 def _name(module: torch.nn.Module | None, holders: dict[int, tuple[torch.nn.Module, str]]) -> str:

@@ -43,7 +43,8 @@ class Standing(Generic[T]):
     def clear(self) -> None:
         """Forget all frames, and trace no longer. To be called on the thread itself."""
         for frame in self._frames:
-            frame.f_trace = None
+            if frame.f_trace == self._moved:
+                frame.f_trace = None
         self._frames.clear()
         if sys.gettrace() is _look_away:
             sys.settrace(None)

@@ -5,6 +5,7 @@ Imports nothing but the standard library: reports are read, merged and rendered 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 CONFIRMED = "confirmed"
@@ -77,6 +78,20 @@ class Totals(NamedTuple):
     allowed: int
 
 
+def total(sites: Iterable[Site]) -> Totals:
+    """The sums over `sites`."""
+    in_hooks = outside = raw = allowed = 0
+    for site in sites:
+        raw += site.raw
+        if site.allowed is not None:
+            allowed += site.count
+        elif site.hook is not None:
+            in_hooks += site.count
+        else:
+            outside += site.count
+    return Totals(in_hooks, outside, raw, allowed)
+
+
 class SyncReport(NamedTuple):
     """What one backend counted.
 
@@ -94,10 +109,7 @@ class SyncReport(NamedTuple):
     @property
     def totals(self) -> Totals:
         """The sums over all sites."""
-        accepted = sum(site.count for site in self.sites if site.allowed is not None)
-        hooked = sum(site.count for site in self.sites if site.hook and site.allowed is None)
-        outside = sum(site.count for site in self.sites if not site.hook and site.allowed is None)
-        return Totals(hooked, outside, sum(site.raw for site in self.sites), accepted)
+        return total(self.sites)
 
 
 class Reconciled(NamedTuple):

@@ -6,29 +6,39 @@ import functools
 import linecache
 import os
 from collections.abc import Iterable
+from types import CodeType
 
 from auditlint.runtime.backends import Backend
 from auditlint.runtime.modules import module_names
 from auditlint.runtime.positions import Place, place
-from auditlint.runtime.report import Site, SyncReport
+from auditlint.runtime.report import Site, SyncReport, Totals, total
 from auditlint.runtime.watch import Event, Recording, Tally
 from auditlint.source.suppressions import Allowance, allowances
+
+
+def totals(recording: Recording, backend: Backend, folder: str) -> Totals:
+    """The sums that a report would have, without what takes long to look up for one."""
+    places = [
+        (_site(event, tally.code, folder), tally) for event, tally in list(recording.tallies.items())
+    ]
+    counted = [site._replace(count=tally.count, raw=tally.raw) for site, tally in places]
+    return total(site for site in counted if site.op not in backend.not_syncs)
 
 
 def summary(recording: Recording, backend: Backend, folder: str) -> SyncReport:
     """The report of what `recording` holds; file names are relative to `folder` where they lie beneath it."""
     tallies = list(recording.tallies.items())
-    names = module_names(event.module for event, _ in tallies)
+    names = module_names(tally.module for _, tally in tallies)
     sites: dict[Site, Tally] = {}
     modules: dict[Site, dict[str, int]] = {}
     for event, tally in tallies:
-        site = _site(event, folder)
+        site = _site(event, tally.code, folder)
         if site.op in backend.not_syncs:
             continue
         sites.setdefault(site, Tally()).add(tally.count, tally.raw, tally.waited)
-        if event.module is not None:
-            calls = modules.setdefault(site, {})
-            calls[names[event.module]] = calls.get(names[event.module], 0) + tally.count
+        if tally.module is not None:
+            calls, name = modules.setdefault(site, {}), names[id(tally.module)]
+            calls[name] = calls.get(name, 0) + tally.count
     counted = [
         site._replace(
             count=tally.count,
@@ -48,9 +58,9 @@ def summary(recording: Recording, backend: Backend, folder: str) -> SyncReport:
     )
 
 
-def _site(event: Event, folder: str) -> Site:
-    at = place(event.code, event.offset, event.op, event.kind, event.implicit)
-    path = os.path.join(folder, event.code.co_filename) if event.code is not None else ""
+def _site(event: Event, code: CodeType | None, folder: str) -> Site:
+    at = place(code, event.offset, event.op, event.kind, event.implicit)
+    path = os.path.join(folder, code.co_filename) if code is not None else ""
     hook = event.hook
     if hook is not None:
         hook = hook._replace(filename=shown(os.path.join(folder, hook.filename), folder))

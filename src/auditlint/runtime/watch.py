@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import os
+import re
 import sys
 import threading
 import time
@@ -25,26 +27,35 @@ from auditlint.runtime.report import RuntimeHook
 _MACHINERY = ("torch", "numpy", "auditlint", "_pytest", "pluggy", "loguru", "rich", "tqdm")
 
 
-class Event(NamedTuple):
-    """What events have in common that are counted as one: the instruction, what waited, where, for what and why."""
+# "Thread-12 (work)", "ThreadPoolExecutor-0_3", "Dummy-7".
+_NUMBERED = re.compile(r"^(Thread|ThreadPoolExecutor|Dummy)-[\d_]+( \(.*\))?$")
 
-    code: CodeType | None
+
+class Event(NamedTuple):
+    """What events have in common that are counted as one: the instruction, what waited, where, for what and why.
+
+    `code` is the id of the code object, 0 for none, which the tally holds; `module` is a number of the watch's.
+    """
+
+    code: int
     offset: int
     op: str
     kind: str
     implicit: bool
     thread: str
     hook: RuntimeHook | None
-    module: weakref.ref[torch.nn.Module] | None
+    module: int
     allowed: str | None
 
 
 class Tally:
     """How often: calls of the user, waits of the device under them, and microseconds waited (if anybody measured)."""
 
-    __slots__ = ("count", "raw", "waited")
+    __slots__ = ("code", "count", "module", "raw", "waited")
 
-    def __init__(self) -> None:
+    def __init__(self, code: CodeType | None = None, module: weakref.ref[torch.nn.Module] | None = None) -> None:
+        self.code = code
+        self.module = module
         self.count = 0
         self.raw = 0
         self.waited: float | None = None
@@ -100,7 +111,11 @@ class Watch:
         self.recordings: tuple[Recording, ...] = ()
         self.measures_time = False
         self._local = _Local()
-        self._lock = threading.Lock()
+        # A signal's handler, or a finaliser, may sync while its own thread holds it.
+        self._lock = threading.RLock()
+        # id of a module -> the module, and its number: ids are used again.
+        self._numbers = itertools.count(1)
+        self._modules: dict[int, tuple[weakref.ref[torch.nn.Module], int]] = {}
 
     def read(self, kind: str, op: str, *, waited_us: float | None = None, count: int = 1) -> None:
         """The device was waited for `count` times, just now, on this thread.
@@ -194,20 +209,33 @@ class Watch:
             return
         code, offset = (user.f_code, user.f_lasti) if user is not None else (None, 0)
         hook, module = self.hooks.running(user or frame) or (None, None)
-        thread = threading.current_thread().name
-        event = Event(code, offset, op, kind, implicit, thread, hook, module, rules.allowed)
         with self._lock:
-            tallies = [recording.tallies.setdefault(event, Tally()) for recording in recordings]
-            for tally in tallies:
+            reference, number = self._numbered(module)
+            event = Event(id(code) if code else 0, offset, op, kind, implicit, _thread(), hook, number, rules.allowed)
+            tallies = []
+            for recording in recordings:
+                tally = recording.tallies.get(event)
+                if tally is None:
+                    tally = recording.tallies[event] = Tally(code, reference)
                 tally.add(1, raw, waited)
+                tallies.append(tally)
         if rules.forbidden and rules.allowed is None:
-            raise policy.SyncForbiddenError(_forbidden(event))
+            raise policy.SyncForbiddenError(_forbidden(event, code))
         if implicit and user is not None:
             standing.put(user, tallies)
 
+    def _numbered(self, module: torch.nn.Module | None) -> tuple[weakref.ref[torch.nn.Module] | None, int]:
+        """A reference to `module`, and a number that no other module has had; 0 for none."""
+        if module is None:
+            return None, 0
+        known = self._modules.get(id(module))
+        if known is None or known[0]() is not module:
+            known = self._modules[id(module)] = weakref.ref(module), next(self._numbers)
+        return known
+
     def begin_again(self) -> None:
         """In a process that has just been forked: forget what was counted before, and locks that others held."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._local.call = None
         self._local.muted = 0
         self._local.standing.clear()
@@ -223,8 +251,11 @@ def _machinery() -> set[str]:
     """The folders of packages whose frames work on behalf of the user's."""
     found = set()
     for package in _MACHINERY:
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.origin:
+        try:
+            spec = importlib.util.find_spec(package)
+        except (ImportError, ValueError):  # something that only poses as the package
+            continue
+        if spec is not None and isinstance(spec.origin, str):
             found |= {folder_of(spec.origin), folder_of(os.path.realpath(spec.origin))}
     return found
 
@@ -237,10 +268,15 @@ def _beneath(frame: FrameType | None, ignored: tuple[str, ...]) -> bool:
     return False
 
 
-def _forbidden(event: Event) -> str:
+def _thread() -> str:
+    """The name of the running thread, without the number that Python gives to those that nobody has named."""
+    return _NUMBERED.sub(r"\1\2", threading.current_thread().name)
+
+
+def _forbidden(event: Event, code: CodeType | None) -> str:
     from auditlint.runtime.positions import place
 
-    at = place(event.code, event.offset, event.op, event.kind, event.implicit)
-    where = f"{event.code.co_filename}:{at.row}:{at.column}" if event.code is not None else "no user code"
+    at = place(code, event.offset, event.op, event.kind, event.implicit)
+    where = f"{code.co_filename}:{at.row}:{at.column}" if code is not None else "no user code"
     within = f" in hook {event.hook.name}" if event.hook else ""
     return f"{at.op} waits for the device at {where}{within}, where syncs are forbidden"

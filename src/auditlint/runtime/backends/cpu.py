@@ -8,6 +8,7 @@ What such a copy returns is host data from then on: it is a `HostTensor`, and re
 from __future__ import annotations
 
 import contextlib
+import copy
 import platform
 import sys
 import warnings
@@ -150,7 +151,7 @@ class _Methods:
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         # Instruction of a `.to(...)` -> whether its text names the CPU.
-        self._named: dict[tuple[CodeType, int], bool] = {}
+        self._named: dict[tuple[int, int], bool] = {}
 
     def install(self, patches: Patches) -> None:
         for name, kind in WHOLE.items():
@@ -180,7 +181,7 @@ class _Methods:
     def _pickled(self, original: Any) -> Any:
         def reduce(tensor: torch.Tensor, protocol: Any) -> Any:
             # copy.copy() comes along here and copies nothing.
-            if not sys._getframe(2).f_code.co_filename.endswith("copy.py"):
+            if sys._getframe(2).f_code.co_filename != copy.__file__:
                 self._watch.read("serialise", "Tensor.__reduce_ex__")
             return original(tensor, protocol)
 
@@ -224,9 +225,9 @@ class _Methods:
         """Whether the call in `caller` asks for the CPU in so many words, rather than for some device."""
         if not self._watch.frames.is_user(caller.f_code):
             return False
-        key = caller.f_code, caller.f_lasti
+        key = id(caller.f_code), caller.f_lasti
         if key not in self._named:
-            self._named[key] = "cpu" in positions.text(*key).lower()
+            self._named[key] = "cpu" in positions.text(caller.f_code, caller.f_lasti).lower()
         return self._named[key]
 
     def _setitem(self, original: Any) -> Any:
