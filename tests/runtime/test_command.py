@@ -278,3 +278,53 @@ def test_workers_are_counted(tmp_path: Path) -> None:
         ("worker fork: MainThread", 1),
         ("worker spawn: MainThread", 1),
     }
+
+
+def test_a_program_that_leaves_at_once_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(PROGRAM + "import os\nsys.stdout.flush()\nos._exit(5)\n")
+    done = check("main.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (5, "argv []\n")
+    assert "1 potential sync in 1 hook." in done.stderr
+    (tmp_path / "main.py").write_text(PROGRAM + "import os\nsys.stdout.flush()\nos._exit(0)\n")
+    assert check("main.py", cwd=tmp_path).returncode == 1
+
+
+def test_a_program_may_close_its_standard_error(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("import sys\nsys.stderr.close()\n" + PROGRAM)
+    done = check("--max-syncs", "1", "main.py", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.startswith("auditlint runtime check of main.py")
+    assert done.stderr.endswith("1 potential sync in 1 hook.\n")
+
+
+def test_nothing_on_the_simulated_device_is_no_clean_report(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(PROGRAM + "if torch.cuda.device_count() < 0:\n    layer.cuda()\n")
+    done = check("--backend", "simulated", "main.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "executed-no-sync" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("auditlint: error: Nothing ran on the simulated device")
+
+
+def test_to_ask_for_a_copy_on_the_host_is_not_to_choose_a_device(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(PROGRAM.replace(".sum().item()", '.to("cpu").sum()'))
+    report = counted("--backend", "simulated", "main.py", cwd=tmp_path, status=1)
+    assert [site["op"] for site in report["sites"]] == ["Tensor.to"]
+
+
+def test_code_that_was_never_in_a_file_has_hooks_and_rows(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        "import torch\n"
+        "layer = torch.nn.Linear(2, 2)\n"
+        "source = 'def hook(module, args, output):\\n    output.sum().item()\\nlayer.register_forward_hook(hook)\\n'\n"
+        "exec(compile(source, '<cell 1>', 'exec'))\n"
+        "for _ in range(3):\n"
+        "    layer(torch.ones(1, 2))\n"
+    )
+    [site] = counted("main.py", cwd=tmp_path, status=1)["sites"]
+    assert (site["filename"], site["row"], site["op"], site["count"]) == ("<cell 1>", 2, "Tensor.item", 3)
+    assert (site["hook"]["name"], site["hook"]["row"]) == ("hook", 1)
+
+
+def test_two_dashes_part_options_from_the_script(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(PROGRAM)
+    assert check("--", "main.py", "-m", cwd=tmp_path).stdout == "argv ['-m']\n"

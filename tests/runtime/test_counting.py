@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -245,6 +247,103 @@ def test_a_hook_is_told_apart_by_the_modules_it_runs_for() -> None:
         "Tensor.tolist": {"1.0": 1},
         "bool": {"1.0": 1},
     }
+
+
+def test_compiled_code_is_compiled_again_after_the_block() -> None:
+    with count_syncs("cpu"):
+        held = torch.compile
+        torch.compile(torch.nn.Linear(2, 2), backend="eager")
+    from torch._dynamo import eval_frame
+
+    assert eval_frame._stance.stance == "default"
+    held(torch.nn.Linear(2, 2), backend="eager")
+    assert eval_frame._stance.stance == "default"
+
+
+def test_a_subclass_of_tensor_finds_methods_in_its_tables() -> None:
+    class Image(torch.Tensor):
+        kept = frozenset({torch.Tensor.to, torch.Tensor.cpu})
+
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = super().__torch_function__(func, types, args, kwargs or {})
+            return result if func in cls.kept else result.as_subclass(torch.Tensor)
+
+    image = torch.ones(2).as_subclass(Image)
+    with count_syncs("cpu"):
+        assert type(image.to(torch.float64)) is Image
+        assert type(image.cpu()) is Image
+        assert type(image.add(1)) is torch.Tensor
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="a signal at any moment")
+def test_a_signals_handler_may_sync() -> None:
+    value = torch.ones(())
+    before = signal.signal(signal.SIGALRM, lambda *_: value.item())
+    try:
+        with count_syncs("cpu") as counter:
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+            for _ in range(5000):
+                value.item()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert counter.totals.outside > 5000
+
+
+def test_equal_code_in_two_files_is_two_hooks(tmp_path: Path) -> None:
+    source = "def hook(module, args, output):\n    output.sum().item()\n"
+    hooks = []
+    for name in ("aa.py", "bb.py"):
+        (tmp_path / name).write_text(source)
+        names: dict[str, Any] = {}
+        exec(compile(source, str(tmp_path / name), "exec"), names)
+        hooks.append(names["hook"])
+    assert hooks[0].__code__ == hooks[1].__code__
+    layer = torch.nn.Linear(2, 2)
+    with count_syncs("cpu") as counter:
+        for hook in hooks:
+            layer.register_forward_hook(hook)
+        layer(torch.ones(1, 2))
+    sites = counter.report().sites
+    assert [Path(site.filename).name for site in sites] == ["aa.py", "bb.py"]
+    assert [Path(site.hook.filename).name for site in sites if site.hook] == ["aa.py", "bb.py"]
+
+
+def test_a_module_without_a_hash_may_have_hooks() -> None:
+    class Odd(torch.nn.Linear):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+    layer = Odd(2, 2)
+    torch.nn.Module.register_forward_hook(layer, reading)
+    with count_syncs("cpu") as counter:
+        layer(torch.ones(1, 2))
+    assert counter.report().sites[0].modules == (("Odd", 1),)
+
+
+def test_threads_that_nobody_named_are_one(model: Any) -> None:
+    with count_syncs("cpu") as counter:
+        for _ in range(5):
+            thread = threading.Thread(target=model, args=(torch.ones(1, 2),))
+            thread.start()
+            thread.join()
+    assert [site.count for site in counter.report().sites] == [5]
+
+
+def test_no_frame_is_traced_once_it_has_moved_on() -> None:
+    values = [torch.tensor(1.0), torch.tensor(2.0)]
+    before = sys.gettrace()
+    with count_syncs("cpu") as counter:
+        max(values)
+        assert sys.gettrace() is before
+        [max(values) for _ in range(2)]
+        assert sys.gettrace() is before
+    assert sys._getframe().f_trace is None or before is not None
+    assert counter.totals == (0, 3, 3, 0)
 
 
 OWNERS = (

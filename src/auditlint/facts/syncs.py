@@ -152,10 +152,11 @@ ROWS: tuple[tuple[Sync, str], ...] = (
         BOTH,
         "doc: nonzero synchronises host and device; exp: reached; bin: memcpy_and_sync, MPS item",
         "torch.nonzero Tensor.nonzero torch.argwhere Tensor.argwhere torch.masked_select Tensor.masked_select "
-        "torch.combinations torch.nn.utils.rnn.unpad_sequence Tensor.__getitem__[mask] Tensor.__setitem__[mask,tensor] "
+        "torch.nn.utils.rnn.unpad_sequence Tensor.__getitem__[mask] Tensor.__setitem__[mask,tensor] "
         "Tensor.to_sparse Tensor.to_sparse_coo torch.linalg.matrix_exp torch.matrix_exp Tensor.matrix_exp",
     ),
     row("dynamic", "one_argument", BOTH, "exp: is nonzero", "torch.where"),
+    row("dynamic", "always", BOTH, "exp: reaches nonzero up to torch 2.13; from 2.14 on no wait", "torch.combinations"),
     row("dynamic", "always", "mps", "src: on CUDA a number becomes masked_fill", "Tensor.__setitem__[mask,number]"),
     row(
         "dynamic",

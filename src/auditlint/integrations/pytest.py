@@ -62,6 +62,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     with _counting(backend or _backend(item.config)) as counter:
         item.stash[_COUNTER] = counter
         result = yield
+    if doubt := counter.report().doubt:
+        pytest.fail(doubt, pytrace=False)
     found = counter.in_hooks
     if found > allowed:
         wanted = "none is" if not allowed else f"{allowed} are" if allowed > 1 else "1 is"
@@ -96,7 +98,9 @@ def _arguments(marker: pytest.Mark) -> tuple[int, str | None]:
     given = dict(zip(("max", "backend"), marker.args, strict=False)) | dict(marker.kwargs)
     limit, backend = given.pop("max", 0), given.pop("backend", None)
     if given or len(marker.args) > 2 or not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
-        pytest.fail(f"{MARKER} takes max, a number of calls, and backend, a name: {marker}", pytrace=False)
+        pytest.fail(
+            f"{MARKER} takes max, a number of calls, and backend, a name: {marker.args} {marker.kwargs}", pytrace=False
+        )
     return limit, backend
 
 
@@ -112,10 +116,13 @@ def _counting(backend: str) -> Iterator[SyncCounter]:
     except ModuleNotFoundError as error:
         pytest.fail(f"counting syncs needs {error.name}: pip install 'auditlint[runtime]'", pytrace=False)
     with contextlib.ExitStack() as stack:
+        problem = ""
         try:
             counter = stack.enter_context(count_syncs(backend))
         except (Unavailable, ValueError) as error:
-            pytest.fail(str(error), pytrace=False)
+            problem = str(error)
+        if problem:  # not said while the error is handled: pytest would show both
+            pytest.fail(problem, pytrace=False)
         yield counter
 
 

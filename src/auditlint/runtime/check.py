@@ -8,6 +8,7 @@ import importlib.machinery
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from auditlint.runtime import processes, ranks
@@ -16,7 +17,7 @@ from auditlint.runtime.counting import count_syncs, current_watch
 from auditlint.runtime.findings import Findings, configs
 from auditlint.runtime.probes import Probes
 from auditlint.runtime.reconcile import reconcile
-from auditlint.runtime.report import Check, SyncReport
+from auditlint.runtime.report import Check, Reconciled, SyncReport
 from auditlint.runtime.script import Program, run
 from auditlint.runtime.summary import shown
 from auditlint.runtime.watch import Watch
@@ -44,8 +45,11 @@ class Outcome(NamedTuple):
     check: Check | None
 
 
-def check(program: Program, settings: Settings) -> Outcome:
-    """Run `program` in this process, as the last thing that the process does, and report on it.
+def check(program: Program, settings: Settings, tell: Callable[[Outcome], int]) -> int:
+    """Run `program` in this process, as the last thing that the process does, and `tell` what came of it.
+
+    Returns the exit status that `tell` decides on. A program that leaves by `os._exit` is told of, too, and leaves with
+    that status.
 
     Raises:
         Unavailable: the backend cannot count here.
@@ -71,28 +75,51 @@ def check(program: Program, settings: Settings) -> Outcome:
         children = undo.enter_context(
             processes.counted(processes.Counter(watch.begin_again, counter.report), _spawned_name(backend))
         )
+
+        def outcome(status: int) -> Outcome:
+            report = children.merged(counter.report())
+            if rank is not None and not rank.merges:
+                ranks.hand_in(rank, report)
+                return Outcome(status, None)
+            if rank is not None:
+                report = ranks.gather(rank, report)
+            held = () if backend.doubt else _held_against(report, main, found, probes, watch, backend, folder)
+            return Outcome(status, Check(program.name, status, report, held))
+
+        undo.enter_context(_told_at_once(lambda status: tell(outcome(status))))
         status = run(program, compiled=probes.compile)
         children.leave(status)
-        report = children.merged(counter.report())
-    if rank is not None and not rank.merges:
-        ranks.hand_in(rank, report)
-        return Outcome(status, None)
-    if rank is not None:
-        report = ranks.gather(rank, report)
-    return Outcome(status, _held_against(report, program, status, main, found, probes, watch, backend, folder))
+        last = outcome(status)
+    return tell(last)
+
+
+@contextlib.contextmanager
+def _told_at_once(status_of: Callable[[int], int]) -> Iterator[None]:
+    """In the block, `os._exit` in this process first does what is done at the end of a program."""
+    leave, owner = os._exit, os.getpid()
+
+    def told(status: int) -> None:
+        if os.getpid() == owner:
+            os._exit = leave  # whoever leaves meanwhile does it at once
+            status = status_of(status)
+        leave(status)
+
+    os._exit = told  # type: ignore[assignment]  # it does not return either
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def _held_against(
     report: SyncReport,
-    program: Program,
-    status: int,
     main: str,
     found: Findings,
     probes: Probes,
     watch: Watch,
     backend: Backend,
     folder: str,
-) -> Check:
+) -> tuple[Reconciled, ...]:
     reconciliation = reconcile(
         found.all(),
         report,
@@ -104,8 +131,7 @@ def _held_against(
         registered={(hook.filename, hook.row) for hook in watch.hooks.known()},
         unseen_kinds=backend.unseen_kinds,
     )
-    told = tuple(item._replace(filename=shown(item.filename, folder)) for item in reconciliation)
-    return Check(program.name, status, report, told)
+    return tuple(item._replace(filename=shown(item.filename, folder)) for item in reconciliation)
 
 
 def count_in_child(backend: str) -> processes.Counter:

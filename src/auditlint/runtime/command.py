@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from auditlint.runtime.check import Outcome
 
-from auditlint.console import CLEAN, FOUND, UsageError, new_parser, wants_color, width_of, write
+from auditlint.console import CLEAN, FOUND, UsageError, failed, new_parser, wants_color, width_of, write
 from auditlint.runtime import reports
 from auditlint.runtime.report import Check
 
@@ -32,17 +33,34 @@ def main(arguments: list[str]) -> int:
     args = _parsed(arguments)
     # The program may change its folder, and what stands in place of the standard streams.
     args.output_file, args.html = _place(args.output_file), _place(args.html)
-    folder, stream = os.getcwd(), sys.stderr
-    outcome = _checked(args)
-    if outcome.check is None:
-        return outcome.status
-    _report(outcome.check, args, folder, stream)
-    if outcome.status:
-        return outcome.status
-    return FOUND if outcome.check.report.totals.in_hooks > args.max_syncs else CLEAN
+    folder, stream = os.getcwd(), _kept(sys.stderr)
+
+    def tell(outcome: Outcome) -> int:
+        check = outcome.check
+        if check is not None:
+            _report(check, args, folder, stream)
+        if check is None or outcome.status:
+            return outcome.status
+        if check.report.doubt:
+            return failed(check.report.doubt)
+        return FOUND if check.report.totals.in_hooks > args.max_syncs else CLEAN
+
+    return _checked(args, tell)
 
 
-def _checked(args: argparse.Namespace) -> Outcome:
+def _kept(stream: TextIO) -> TextIO:
+    """`stream` on a descriptor of its own: a program that closes its standard error does not close the report's."""
+    try:
+        descriptor = os.dup(stream.fileno())
+    except (OSError, ValueError, AttributeError):  # not a file, such as a buffer in a test
+        return stream
+    if hasattr(os, "register_at_fork"):
+        # A child that outlives the program would keep a pipe open that somebody reads to its end.
+        os.register_at_fork(after_in_child=lambda: os.close(descriptor))
+    return open(descriptor, "w", encoding=stream.encoding, errors="backslashreplace", closefd=False)
+
+
+def _checked(args: argparse.Namespace, tell: Callable[[Outcome], int]) -> int:
     try:
         from auditlint.runtime.backends import Unavailable
         from auditlint.runtime.check import Settings, check
@@ -54,7 +72,7 @@ def _checked(args: argparse.Namespace) -> Outcome:
     name, *rest = args.module or args.program
     program = Program(name, bool(args.module), tuple(rest))
     try:
-        return check(program, Settings(args.backend, args.config, args.isolated))
+        return check(program, Settings(args.backend, args.config, args.isolated), tell)
     except (Unavailable, ProgramError) as error:
         raise UsageError(str(error)) from None
 
@@ -80,6 +98,7 @@ def _report(check: Check, args: argparse.Namespace, folder: str, stream: TextIO)
 
         write(html.render(check, read), args.html, stream)
     write(text, args.output_file, stream)
+    stream.flush()
 
 
 def _place(filename: str | None) -> str | None:
@@ -100,6 +119,8 @@ def _place(filename: str | None) -> str | None:
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
     args = _parser().parse_args(arguments)
+    if args.program[:1] == ["--"]:
+        del args.program[0]
     if not (args.module or args.program):
         raise UsageError("--runtime-check takes a script, or -m and a module (see `auditlint --runtime-check --help`)")
     return args

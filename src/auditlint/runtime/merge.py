@@ -35,6 +35,7 @@ def merge(reports: Sequence[SyncReport], labels: Sequence[str]) -> SyncReport:
         sites=tuple(sites.values()),
         blind_spots=_united(report.blind_spots for report in reports),
         notes=_united([*(report.notes for report in reports), elsewhere]),
+        doubt=first.doubt if all(report.doubt for report in reports) else "",
     )
 
 
@@ -46,9 +47,11 @@ def to_json(report: SyncReport) -> bytes:
 def from_json(data: bytes) -> SyncReport:
     """The report that `to_json` has written. Raises `ValueError` for anything else, such as half a file."""
     try:
-        backend, potential, environment, sites, blind_spots, notes = json.loads(data)
+        backend, potential, environment, sites, blind_spots, notes, doubt = json.loads(data)
         places = tuple(_site(*site) for site in sites)
-        return SyncReport(backend, potential, Environment(*environment), places, tuple(blind_spots), tuple(notes))
+        return SyncReport(
+            backend, potential, Environment(*environment), places, tuple(blind_spots), tuple(notes), doubt
+        )
     except TypeError as error:
         raise ValueError(f"not a report: {error}") from error
 

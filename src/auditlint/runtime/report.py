@@ -96,7 +96,8 @@ class SyncReport(NamedTuple):
     """What one backend counted.
 
     `potential` says that these are reads that would wait on a device, counted on a machine without one. `notes` are
-    things that a reader must know about this run, such as a process that was not counted.
+    things that a reader must know about this run, such as a process that was not counted. `doubt` says why the counts
+    mean nothing, "" where they mean something.
     """
 
     backend: str
@@ -105,6 +106,7 @@ class SyncReport(NamedTuple):
     sites: tuple[Site, ...]
     blind_spots: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    doubt: str = ""
 
     @property
     def totals(self) -> Totals:

@@ -18,9 +18,7 @@ from auditlint.source.suppressions import Allowance, allowances
 
 def totals(recording: Recording, backend: Backend, folder: str) -> Totals:
     """The sums that a report would have, without what takes long to look up for one."""
-    places = [
-        (_site(event, tally.code, folder), tally) for event, tally in list(recording.tallies.items())
-    ]
+    places = [(_site(event, tally.code, folder), tally) for event, tally in list(recording.tallies.items())]
     counted = [site._replace(count=tally.count, raw=tally.raw) for site, tally in places]
     return total(site for site in counted if site.op not in backend.not_syncs)
 
@@ -54,7 +52,8 @@ def summary(recording: Recording, backend: Backend, folder: str) -> SyncReport:
         backend.environment(),
         tuple(sorted(counted, key=_order)),
         tuple(backend.blind_spots),
-        (*recording.notes, *([backend.doubt] if backend.doubt else [])),
+        tuple(recording.notes),
+        backend.doubt,
     )
 
 

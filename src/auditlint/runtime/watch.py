@@ -214,11 +214,10 @@ class Watch:
             event = Event(id(code) if code else 0, offset, op, kind, implicit, _thread(), hook, number, rules.allowed)
             tallies = []
             for recording in recordings:
-                tally = recording.tallies.get(event)
-                if tally is None:
-                    tally = recording.tallies[event] = Tally(code, reference)
-                tally.add(1, raw, waited)
-                tallies.append(tally)
+                if event not in recording.tallies:
+                    recording.tallies[event] = Tally(code, reference)
+                recording.tallies[event].add(1, raw, waited)
+                tallies.append(recording.tallies[event])
         if rules.forbidden and rules.allowed is None:
             raise policy.SyncForbiddenError(_forbidden(event, code))
         if implicit and user is not None:

@@ -63,6 +63,7 @@ SHAPE = record(
     ),
     blind_spots=array(TEXT),
     notes=array(TEXT),
+    doubt=TEXT,
     environment=record(device=TEXT, torch=TEXT, driver=TEXT, python=TEXT, platform=TEXT),
     potential={"type": "boolean"},
 )

@@ -175,7 +175,8 @@ def test_concise(check: Check) -> None:
     assert shown(check, "concise") == textwrap.dedent(
         """\
         pkg/probe.py:3:31: Tensor.item 12 calls (raw 12) in hook Probe.hook
-        pkg/stats.py:2:12: float 2 calls (raw 4) in hook Probe.hook
+        pkg/stats.py:2:12: float 2 calls (raw 4) in hook Probe.hook (pt_autograd_0)
+        note: Worker 7 was not counted.
         pkg/stats.py:2:12: missed `float` synced
         pkg/stats.py:1:5: executed-no-sync AUD105 `print` formats a tensor
         pkg/probe.py:3:31: confirmed AUD101 `.item()` makes the host wait
@@ -188,7 +189,7 @@ def test_concise_says_what_is_allowed_and_what_is_potential(check: Check, nothin
     site = check.report.sites[0]._replace(count=1, allowed="why not")
     lines = shown(with_sites(nothing, site), "concise").splitlines()
     assert lines == [
-        "pkg/stats.py:2:12: float 1 call (raw 4) in hook Probe.hook, allowed: why not",
+        "pkg/stats.py:2:12: float 1 call (raw 4) in hook Probe.hook, allowed: why not (pt_autograd_0)",
         "No potential sync in a hook; 1 allowed. Potential syncs: counted on the CPU, they would wait on a device.",
     ]
 

@@ -32,8 +32,8 @@ BLIND_SPOTS = (
     "`TransformerEncoder` computes padded positions instead of leaving them out.",
 )
 IDLE = (
-    "Nothing ran on the simulated device: the program keeps its tensors on the CPU. It is used by programs that ask for "
-    "`cuda`, and by tensors that are made while it is installed."
+    "Nothing ran on the simulated device: the program keeps its tensors on the CPU. Programs that ask for `cuda` use "
+    "it, and so do tensors that are made while it is installed."
 )
 CALLERS_THREAD = (
     "Backward runs on the thread that calls it, not on one of the device's own: torch had run a backward pass before "

@@ -32,7 +32,6 @@ from auditlint.runtime.reports.outline import (
 from auditlint.runtime.reports.source import Excerpt, Line, Sources, excerpts
 
 
-
 def render(check: Check, read: Callable[[str], bytes]) -> str:
     """Return the page; it can be encoded as UTF-8. `read` gives the bytes of a file that the check names."""
     groups = hooks(check.report)

@@ -28,6 +28,7 @@ def document(check: Check) -> dict[str, Any]:
         "reconciliation": [_reconciled(item) for item in sorted(check.reconciliation, key=_order)],
         "blind_spots": list(report.blind_spots),
         "notes": list(report.notes),
+        "doubt": report.doubt,
         "environment": report.environment._asdict(),
         "potential": report.potential,
     }

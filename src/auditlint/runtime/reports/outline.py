@@ -130,6 +130,8 @@ def by_finding(item: Reconciled) -> tuple[object, ...]:
 
 def caution(report: SyncReport) -> str:
     """Return what a reader must know before any number, "" where the numbers were measured on a device."""
+    if report.doubt:
+        return report.doubt.removesuffix(".")
     if report.potential:
         return POTENTIAL
     return SIMULATED if report.backend == "simulated" else ""
