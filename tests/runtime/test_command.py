@@ -18,6 +18,8 @@ pytest.importorskip("torch", reason="runs programs that use torch")
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "fixtures/scripts"
 
+needs_columns = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not record columns")
+
 PROGRAM = """\
 import sys
 import torch
@@ -115,6 +117,7 @@ def test_findings_are_confirmed_not_executed_and_contradicted(tmp_path: Path) ->
     }
 
 
+@needs_columns
 def test_the_program_keeps_its_output_and_the_report_goes_to_stderr(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(PROGRAM)
     done = check("main.py", "--backend", "x", "-m", cwd=tmp_path)
@@ -189,6 +192,7 @@ def test_an_interrupted_program_leaves_a_report(tmp_path: Path, number: signal.S
     assert "1 potential sync in 1 hook" in errors
 
 
+@needs_columns
 def test_reports_are_files_where_asked(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(PROGRAM + "import os\nos.chdir('/')\n")
     done = check("-o", "report.txt", "--html", "page.html", "--output-format", "concise", "main.py", cwd=tmp_path)
