@@ -20,7 +20,6 @@ from auditlint.runtime import SyncForbiddenError, Unavailable, allow_sync, count
 from auditlint.runtime.backends import cpu  # noqa: E402
 from auditlint.runtime.report import Site  # noqa: E402
 
-
 needs_columns = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not record columns")
 
 
