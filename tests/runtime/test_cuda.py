@@ -111,7 +111,7 @@ class Counted:
 def counting() -> Iterator[Counted]:
     watch, recording, backend = Watch(), Recording(), cuda.Cuda()
     for stand_in in (warn_from_c, *(it for it in vars(Device).values() if callable(it))):
-        watch.frames._known[stand_in.__code__] = False  # C++ in truth, not the user's code
+        watch.frames._known[id(stand_in.__code__)] = False  # C++ in truth, not the user's code
     with contextlib.ExitStack() as undo:
         patches = Patches(undo)
         backend.install(watch, patches, undo)
