@@ -185,3 +185,27 @@ def test_an_operation_of_several_kinds_is_of_the_kind_that_was_seen() -> None:
     with count_syncs("simulated") as counter:
         torch.tensor([1.0, 2.0], device="cuda")
     assert [(site.op, site.kind) for site in counter.report().sites] == [("torch.tensor", "h2d")]
+
+
+def test_a_function_that_the_deferral_library_calls_in_its_hook_is_the_hook() -> None:
+    from auditlint.defer import AuditLog
+
+    def largest(module: object, args: object, output: torch.Tensor) -> float:
+        return output.detach().max().item()
+
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    with count_syncs("cpu") as counter, AuditLog.attach(model, largest) as log:
+        model(torch.ones(1, 2))
+        log.finalize()
+    [site] = [site for site in counter.report().sites if site.hook]
+    assert (site.op, site.hook and site.hook.name.rpartition(".")[2]) == ("Tensor.item", "largest")
+
+
+def test_the_deferral_library_does_not_wait_in_hooks() -> None:
+    from auditlint.defer import AuditLog
+
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+    with count_syncs("cpu") as counter, AuditLog.attach(model, "norm") as log:
+        model(torch.ones(1, 2))
+        assert len(log.finalize()) == 2
+    assert counter.in_hooks == 0

@@ -12,6 +12,7 @@ import gc
 import importlib
 import inspect
 import linecache
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType
@@ -47,6 +48,8 @@ _MODULE_TABLES = {
     "_backward_hooks": "backward",
     "_backward_pre_hooks": "backward_pre",
 }
+# The hooks of the deferral library call functions that the user has given it.
+_DEFER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "defer", "")
 _CLASS_METHODS = frozenset(method for methods in HOOK_CLASSES.values() for method in methods)
 # Where torch calls the hooks of modules.
 _CALLERS = (torch.nn.modules.module.__file__, torch.utils.hooks.__file__)
@@ -79,7 +82,7 @@ class Hooks:
         """Remember `hook` (a function, method, partial, instance with `__call__`, ...) as one of `kind`."""
         for function in _layers(hook):
             code = getattr(function, "__code__", None)
-            if isinstance(code, CodeType) and self._frames.is_user(code):
+            if isinstance(code, CodeType) and (self._frames.is_user(code) or code.co_filename.startswith(_DEFER)):
                 if id(code) not in self._by_code:
                     self._by_code[id(code)] = _described(hook, code, kind)
                 self._note_handed(function, code, kind)
@@ -129,14 +132,17 @@ class Hooks:
     def _handed_to(self, wrapper: FrameType, innermost: FrameType | None) -> RuntimeHook | None:
         """The hook that `wrapper` was made from, if it is calling that one now."""
         handed = self._handed.get(id(wrapper.f_code))
-        if handed is None:
+        ours = wrapper.f_code.co_filename.startswith(_DEFER)
+        if handed is None and not ours:
             return None
         called, frame = wrapper.f_code, innermost
         while frame is not None and frame is not wrapper:
             if self._frames.is_user(frame.f_code):
                 called = frame.f_code
             frame = frame.f_back
-        return handed.get(id(called))
+        if ours and called is not wrapper.f_code:
+            return _described(None, called, self._by_code[id(wrapper.f_code)].kind)
+        return (handed or {}).get(id(called))
 
     def _unregistered(self, frame: FrameType, code: CodeType) -> RuntimeHook | None:
         """A hook that no registration has told of: decorated, of a hook class, or called by the autograd engine."""

@@ -26,6 +26,9 @@ class SimTensor(torch.Tensor):  # type: ignore[misc, unused-ignore]
     @staticmethod
     def __new__(cls, host: torch.Tensor, requires_grad: bool = False) -> SimTensor:
         strided = host.layout is torch.strided
+        if strided and (host.is_conj() or host.is_neg()):
+            # Kernels of the host, called from beneath the dispatcher's keys for this, would not see what is put off.
+            host = host.resolve_conj().resolve_neg()
         self: SimTensor = _internals.Tensor._make_wrapper_subclass(
             cls,
             host.size(),
