@@ -108,6 +108,11 @@ def test_what_is_not_there_yet_says_so(run: Callable[..., Run], flag: str) -> No
     _is_error(run(flag, "script.py", "--unknown"), f"{flag} is not available in this version")
 
 
+@pytest.mark.parametrize("flag", ["--backend", "--html", "--max-syncs"])
+def test_flags_of_the_runtime_check_say_whose_they_are(run: Callable[..., Run], flag: str) -> None:
+    _is_error(run(flag, "1", "script.py"), f"{flag} goes with --runtime-check")
+
+
 @pytest.mark.parametrize("command", ["bench", "probe-cost", "server"])
 def test_commands_that_are_not_there_yet_say_so(run: Callable[..., Run], command: str) -> None:
     _is_error(run(command), f"`{command}` is not available in this version")

@@ -36,6 +36,7 @@ _FOR_PEOPLE = ("full", "concise")
 _NOT_YET = ("bench", "probe-cost", "server")
 _NOT_YET_FLAGS = ("--fix", "--unsafe-fixes", "--diff")
 _RUNTIME = "--runtime-check"
+_RUNTIME_FLAGS = ("--backend", "--html", "--max-syncs")
 
 _USAGE = """auditlint [check] [OPTIONS] [PATHS ...]
        auditlint --runtime-check [OPTIONS] SCRIPT [ARGS ...]
@@ -127,6 +128,9 @@ def check(arguments: list[str]) -> int:
     for flag in _NOT_YET_FLAGS:
         if flag in arguments:
             raise UsageError(f"{flag} is not available in this version")
+    for flag in _RUNTIME_FLAGS:
+        if flag in arguments:
+            raise UsageError(f"{flag} goes with {_RUNTIME}")
     args = _check_parser().parse_args(arguments)
     if args.show_files:
         return _show_files(args)
