@@ -27,9 +27,11 @@ KERNELS = (
 
 
 @pytest.fixture
-def counted() -> Callable[[Case], Counter[str]]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Case], Counter[str]]:
     """Runs a case on the CPU and counts what its code reads; what it raises comes out."""
-    pytest.importorskip("torch", reason="counts what torch does")
+    torch = pytest.importorskip("torch", reason="counts what torch does")
+    # torch's compiler, once used in a process, turns the validation of distributions off.
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", True)
 
     def run(case: Case) -> Counter[str]:
         names: dict[str, object] = {"device": "cpu"}

@@ -13,6 +13,7 @@ from auditlint.defer.packing import Block, gather, members
 _NUMBERS = ("item", "list")  # what these forms give for a tensor without dimensions
 
 
+# auditlint: allow-sync[AUD103] the blocks are on the host
 def settle(captures: Sequence[Capture], blocks: Sequence[Block]) -> None:
     """Give captures their values, from blocks whose memory will be written again."""
     for block in blocks:
@@ -58,6 +59,7 @@ def _set(capture: Capture, value: Any) -> None:
     capture._held = None
 
 
+# auditlint: allow-sync[AUD101, AUD103, AUD106] the tensor is on the host
 def _converted(tensor: torch.Tensor, form: str, *, copy: bool) -> Any:
     """A host tensor in one of the forms of `defer`; `copy` when its memory must not be kept."""
     if form == "item":
