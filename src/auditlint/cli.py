@@ -12,6 +12,7 @@ from auditlint import __version__
 from auditlint.console import (
     CLEAN,
     FAILED,
+    FOR_PEOPLE,
     FOUND,
     INTERRUPTED,
     UsageError,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from auditlint.linter import Result
 
 FORMATS = ("full", "concise", "json", "github", "gitlab", "sarif", "junit")
-_FOR_PEOPLE = ("full", "concise")
 
 _NOT_YET = ("bench", "probe-cost", "server")
 _NOT_YET_FLAGS = ("--fix", "--unsafe-fixes", "--diff")
@@ -203,7 +203,7 @@ def _report(args: argparse.Namespace, diagnostics: list[Diagnostic], result: Res
     """The text of the report; for people, with a closing line."""
     from auditlint import reporters
 
-    shown_to_people = args.output_format in _FOR_PEOPLE
+    shown_to_people = args.output_format in FOR_PEOPLE
     if args.statistics:
         return reporters.statistics(diagnostics)
     text = reporters.render(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
 
+# Formats that may be coloured, and that fit a width.
+FOR_PEOPLE = ("full", "concise")
+
 
 class UsageError(Exception):
     """A command line that cannot be obeyed; the message is one line."""

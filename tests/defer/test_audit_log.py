@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import threading
 from typing import Any
 
@@ -18,14 +17,7 @@ from auditlint.runtime.simulation.clock import CLOCK  # noqa: E402
 from auditlint.runtime.simulation.registration import register  # noqa: E402
 
 register()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_pending():
-    flush()
-    yield
-    gc.collect()
-    flush()
+pytestmark = pytest.mark.usefixtures("nothing_pending")
 
 
 class Block(torch.nn.Module):

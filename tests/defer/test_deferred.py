@@ -26,15 +26,8 @@ from auditlint.runtime.simulation.clock import CLOCK, Counts  # noqa: E402
 from auditlint.runtime.simulation.registration import register  # noqa: E402
 
 register()
+pytestmark = pytest.mark.usefixtures("nothing_pending")
 DEVICES = ["cpu", "sim"]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_pending():
-    flush()
-    yield
-    gc.collect()
-    flush()
 
 
 class Spent:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import collections.abc
 import dataclasses
-import gc
 import subprocess
 import sys
 import threading
@@ -28,14 +27,7 @@ from auditlint.runtime.simulation.clock import CLOCK  # noqa: E402
 from auditlint.runtime.simulation.registration import register  # noqa: E402
 
 register()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_pending():
-    flush()
-    yield
-    gc.collect()
-    flush()
+pytestmark = pytest.mark.usefixtures("nothing_pending")
 
 
 def number(value: float = 1.0) -> Any:

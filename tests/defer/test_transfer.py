@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
@@ -22,14 +21,7 @@ from auditlint.runtime.simulation.registration import register  # noqa: E402
 from auditlint.runtime.simulation.tensor import SimTensor  # noqa: E402
 
 register()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_pending():
-    flush()
-    yield
-    gc.collect()
-    flush()
+pytestmark = pytest.mark.usefixtures("nothing_pending")
 
 
 class Spent:

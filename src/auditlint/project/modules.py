@@ -77,7 +77,8 @@ class FunctionInfo:
         self.parent = parent
         self.flags = _flags(node) if cls is not None else frozenset()
         self.defaults = _defaults(node)
-        # The statement that a lambda stands in, for suppressions; set where it is evaluated.
+        # The statement that a lambda stands in, for suppressions; set where it is evaluated. What is no statement is a
+        # lambda, an expression, whatever the type of `node` says.
         self.statement: ast.stmt = node if isinstance(node, ast.stmt) else ast.Expr(value=node, lineno=1, end_lineno=1)  # type: ignore[arg-type]
         self._locals: frozenset[str] | None = None
 

@@ -123,6 +123,13 @@ def unreadable(broken: Broken) -> Diagnostic:
     )
 
 
+def column(line: str, offset: int) -> int:
+    """The 1-based column, in code points, of a 0-based UTF-8 byte offset in `line`."""
+    if line.isascii():
+        return offset + 1
+    return len(line.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace")) + 1
+
+
 class Columns:
     """Turns the byte offsets of `ast` into columns that count code points; reads only files that have sites."""
 
@@ -136,11 +143,7 @@ class Columns:
         lines = self._file(filename)
         if lines is None or row > len(lines):
             return Location(row, offset + 1)
-        line = lines[row - 1]
-        if line.isascii():
-            return Location(row, offset + 1)
-        before = line.encode("utf-8", "surrogatepass")[:offset]
-        return Location(row, len(before.decode("utf-8", "replace")) + 1)
+        return Location(row, column(lines[row - 1], offset))
 
     def _file(self, filename: str) -> tuple[str, ...] | None:
         if filename not in self._lines:

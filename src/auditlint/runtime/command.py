@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from auditlint.runtime.check import Outcome
 
-from auditlint.console import CLEAN, FOUND, UsageError, failed, new_parser, wants_color, width_of, write
+from auditlint.console import CLEAN, FOR_PEOPLE, FOUND, UsageError, failed, new_parser, wants_color, width_of, write
 from auditlint.runtime import reports
-from auditlint.runtime.report import Check
+from auditlint.runtime.report import BACKENDS, Check
 
-_PEOPLE = ("full", "concise")
 _USAGE = """auditlint --runtime-check [OPTIONS] SCRIPT [ARGS ...]
        auditlint --runtime-check [OPTIONS] -m MODULE [ARGS ...]"""
-BACKENDS = ("auto", "cuda", "mps", "cpu", "simulated")
+_BACKENDS = ("auto", *BACKENDS)
 
 
 def main(arguments: list[str]) -> int:
@@ -85,7 +84,7 @@ def _report(check: Check, args: argparse.Namespace, folder: str, stream: TextIO)
         except (OSError, ValueError):
             return b""
 
-    people = args.output_format in _PEOPLE
+    people = args.output_format in FOR_PEOPLE
     text = reports.render(
         args.output_format,
         check,
@@ -135,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--runtime-check", action="store_true", help=argparse.SUPPRESS)
-    add("--backend", choices=BACKENDS, default="auto", metavar="NAME", help=f"{', '.join(BACKENDS)} (default: auto)")
+    add("--backend", choices=_BACKENDS, default="auto", metavar="NAME", help=f"{', '.join(_BACKENDS)} (default: auto)")
     add("--output-format", choices=reports.FORMATS, default="full", metavar="FORMAT", help=", ".join(reports.FORMATS))
     add("--output-file", "-o", metavar="FILE", help="write the report there (default: standard error)")
     add("--html", metavar="FILE", help="write a page with each hook's source there, as well")

@@ -45,11 +45,6 @@ class SyncCounter:
         """Begin anew."""
         self._recording.clear()
 
-    def note(self, text: str) -> None:
-        """Say something that readers of the report must know."""
-        if text not in self._recording.notes:
-            self._recording.notes.append(text)
-
 
 class _Installed:
     """The backend that counts in this process at the moment, and for how many blocks."""

@@ -8,14 +8,11 @@ from collections.abc import Callable
 from auditlint.config import Overrides
 from auditlint.diagnostics import Diagnostic, Hook
 from auditlint.linter import ByFile, Configs, Options
-from auditlint.source.discovery import Universe
+from auditlint.runtime.reconcile import SYNC_CODES
+from auditlint.source.discovery import INSTALLED, Universe
 
-# A count can confirm what these say.
-_RULES = ("AUD1", "AUD2")
 # What the linter names as the registrar of a hook that only the configuration knows.
 CONFIGURED = "configuration"
-# A module without a package lies among all packages: they are not one project with it, and would take minutes.
-_INSTALLED = ("site-packages", "dist-packages")
 
 
 class Findings:
@@ -56,7 +53,8 @@ class Findings:
 
     def _universe(self, path: str) -> Universe:
         folder, name = os.path.split(path)
-        if os.path.basename(folder) in _INSTALLED:
+        # A module without a package lies among all packages: they are no project of its, and would take minutes.
+        if os.path.basename(folder) in INSTALLED:
             return Universe(folder, extra=name, alone=True)
         return self._linter.universe(path)
 
@@ -78,4 +76,4 @@ class Findings:
 
 def configs(config_file: str | None, isolated: bool) -> Configs:
     """The configuration to lint with: that of each project, with every rule about syncs selected."""
-    return Configs(None, config_file, isolated, Overrides(select=_RULES, ignore=()))
+    return Configs(None, config_file, isolated, Overrides(select=SYNC_CODES, ignore=()))

@@ -56,10 +56,21 @@ class Frames:
             code = frame.f_code
             if self.is_user(code) and not self.hands_on(frame):
                 return frame
-            if self.ignored and any(part in code.co_filename for part in self.ignored):
+            if self._is_ignored(code):
                 return None
             frame = frame.f_back
         return None
+
+    def ignores(self, frame: FrameType | None) -> bool:
+        """Whether an ignored frame lies on the stack of `frame`."""
+        while frame is not None:
+            if self._is_ignored(frame.f_code):
+                return True
+            frame = frame.f_back
+        return False
+
+    def _is_ignored(self, code: CodeType) -> bool:
+        return bool(self.ignored) and any(part in code.co_filename for part in self.ignored)
 
     def hands_on(self, frame: FrameType) -> bool:
         """Whether `frame` does at the moment what its caller asked for: `func(*args, **kwargs)` in an interceptor."""

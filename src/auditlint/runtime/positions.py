@@ -14,8 +14,10 @@ from collections.abc import Iterable, Iterator
 from types import CodeType
 from typing import NamedTuple
 
+from auditlint.analysis.spelling import dotted
 from auditlint.facts.host import HOST_CALLS, HOST_HARMLESS, HOST_METHODS, HOST_MODULES
 from auditlint.facts.syncs import SYNCS, Sync
+from auditlint.rules import column
 
 # What is read bare, without an operation that the facts know: one value, or a shape that the data decides.
 _KERNEL_KINDS = {"aten::_local_scalar_dense": "cast", "aten::item": "cast"}
@@ -168,7 +170,7 @@ def _aliases(tree: ast.Module) -> Iterator[tuple[str, str]]:
 def _anchor(node: ast.AST) -> tuple[int, int] | None:
     """Where the linter would put its mark: a method call begins at the method's name."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        if isinstance(node.func.value, ast.Name | ast.Attribute) and _dotted(node.func) in HOST_CALLS:
+        if isinstance(node.func.value, ast.Name | ast.Attribute) and dotted(node.func) in HOST_CALLS:
             return None
         function = node.func
         return function.end_lineno or 0, (function.end_col_offset or 0) - len(function.attr.encode())
@@ -179,16 +181,7 @@ def _column(lines: list[str], row: int, offset: int) -> int:
     """The 1-based column in code points of a 0-based offset in bytes."""
     if not 0 < row <= len(lines):
         return offset + 1  # no source to count in: bytes have to do
-    line = lines[row - 1]
-    return len(line.encode(errors="surrogatepass")[:offset].decode(errors="replace")) + 1
-
-
-def _dotted(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and (base := _dotted(node.value)):
-        return f"{base}.{node.attr}"
-    return ""
+    return column(lines[row - 1], offset)
 
 
 def _bare(op: str) -> str:
@@ -213,17 +206,17 @@ def _operation(node: ast.AST, op: str, kind: str, aliases: dict[str, str]) -> tu
 
 
 def _called(function: ast.expr, op: str, kind: str, aliases: dict[str, str]) -> tuple[str, str]:
-    dotted = _dotted(function)
-    head, _, rest = dotted.partition(".")
+    path = dotted(function)
+    head, _, rest = path.partition(".")
     if head in aliases:
-        dotted = f"{aliases[head]}.{rest}" if rest else aliases[head]
-    if dotted in SYNCS:
-        return dotted, _kind_among(SYNCS[dotted], kind)
-    if dotted in HOST_CALLS:
-        return dotted, HOST_CALLS[dotted].kind
-    module = dotted.partition(".")[0]
-    if module in HOST_MODULES and head in aliases and dotted not in HOST_HARMLESS:
-        return dotted, HOST_MODULES[module].kind
+        path = f"{aliases[head]}.{rest}" if rest else aliases[head]
+    if path in SYNCS:
+        return path, _kind_among(SYNCS[path], kind)
+    if path in HOST_CALLS:
+        return path, HOST_CALLS[path].kind
+    module = path.partition(".")[0]
+    if module in HOST_MODULES and head in aliases and path not in HOST_HARMLESS:
+        return path, HOST_MODULES[module].kind
     if isinstance(function, ast.Attribute):
         name = function.attr
         if f"Tensor.{name}" in SYNCS and head not in aliases:
@@ -231,9 +224,9 @@ def _called(function: ast.expr, op: str, kind: str, aliases: dict[str, str]) -> 
         if (method := HOST_CALLS.get(f"str.{name}") or HOST_CALLS.get(f"list.{name}")) is not None:
             return name, method.kind
         if op in ("Tensor.__repr__", "Tensor.__format__", "Tensor.cpu") and name in HOST_METHODS:
-            return dotted or name, HOST_METHODS[name].kind
+            return path or name, HOST_METHODS[name].kind
     if head in aliases:
-        return dotted, kind
+        return path, kind
     return op, kind
 
 

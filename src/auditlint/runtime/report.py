@@ -12,6 +12,8 @@ CONFIRMED = "confirmed"
 NOT_EXECUTED = "not-executed"
 EXECUTED_NO_SYNC = "executed-no-sync"
 MISSED = "missed"
+# What the counting backends are called.
+BACKENDS = ("cuda", "mps", "cpu", "simulated")
 STATUSES = (CONFIRMED, NOT_EXECUTED, EXECUTED_NO_SYNC, MISSED)
 
 

@@ -18,21 +18,17 @@ from auditlint.source.suppressions import Allowance, allowances
 
 def totals(recording: Recording, backend: Backend, folder: str) -> Totals:
     """The sums that a report would have, without what takes long to look up for one."""
-    places = [(_site(event, tally.code, folder), tally) for event, tally in list(recording.tallies.items())]
-    counted = [site._replace(count=tally.count, raw=tally.raw) for site, tally in places]
-    return total(site for site in counted if site.op not in backend.not_syncs)
+    counted = _sites(recording, backend, folder)
+    return total(site._replace(count=tally.count, raw=tally.raw) for site, tally in counted)
 
 
 def summary(recording: Recording, backend: Backend, folder: str) -> SyncReport:
     """The report of what `recording` holds; file names are relative to `folder` where they lie beneath it."""
-    tallies = list(recording.tallies.items())
+    tallies = _sites(recording, backend, folder)
     names = module_names(tally.module for _, tally in tallies)
     sites: dict[Site, Tally] = {}
     modules: dict[Site, dict[str, int]] = {}
-    for event, tally in tallies:
-        site = _site(event, tally.code, folder)
-        if site.op in backend.not_syncs:
-            continue
+    for site, tally in tallies:
         sites.setdefault(site, Tally()).add(tally.count, tally.raw, tally.waited)
         if tally.module is not None:
             calls, name = modules.setdefault(site, {}), names[id(tally.module)]
@@ -52,9 +48,14 @@ def summary(recording: Recording, backend: Backend, folder: str) -> SyncReport:
         backend.environment(),
         tuple(sorted(counted, key=_order)),
         tuple(backend.blind_spots),
-        tuple(recording.notes),
-        backend.doubt,
+        doubt=backend.doubt,
     )
+
+
+def _sites(recording: Recording, backend: Backend, folder: str) -> list[tuple[Site, Tally]]:
+    """Each tally with its site, whose counts are still 0, but for operations that do not wait on a device."""
+    found = [(_site(event, tally.code, folder), tally) for event, tally in list(recording.tallies.items())]
+    return [(site, tally) for site, tally in found if site.op not in backend.not_syncs]
 
 
 def _site(event: Event, code: CodeType | None, folder: str) -> Site:

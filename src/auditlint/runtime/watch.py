@@ -26,7 +26,6 @@ from auditlint.runtime.report import RuntimeHook
 # Packages whose frames work on behalf of those that call them: what they read is read by the user's line.
 _MACHINERY = ("torch", "numpy", "auditlint", "_pytest", "pluggy", "loguru", "rich", "tqdm")
 
-
 # "Thread-12 (work)", "ThreadPoolExecutor-0_3", "Dummy-7".
 _NUMBERED = re.compile(r"^(Thread|ThreadPoolExecutor|Dummy)-[\d_]+( \(.*\))?$")
 
@@ -73,7 +72,6 @@ class Recording:
 
     def __init__(self) -> None:
         self.tallies: dict[Event, Tally] = {}
-        self.notes: list[str] = []
 
     def clear(self) -> None:
         """Begin anew."""
@@ -100,7 +98,7 @@ class _Local(threading.local):
 
 
 class Watch:
-    """The recorder of the process. Backends call `read`, `call`, `entry` and `muted`; the rest is for `counting`.
+    """The recorder of the process. Backends call `read`, `entry` and `muted`; the rest is for `counting`.
 
     With `measures_time`, the time that the host spends inside a call that waited counts as waiting.
     """
@@ -117,8 +115,8 @@ class Watch:
         self._numbers = itertools.count(1)
         self._modules: dict[int, tuple[weakref.ref[torch.nn.Module], int]] = {}
 
-    def read(self, kind: str, op: str, *, waited_us: float | None = None, count: int = 1) -> None:
-        """The device was waited for `count` times, just now, on this thread.
+    def read(self, kind: str, op: str, *, waited_us: float | None = None) -> None:
+        """The device was waited for, just now, on this thread.
 
         `op` is one of the facts' operations or a kernel ("aten::nonzero"). `kind` may be "" where the expression in
         the user's code shall decide.
@@ -128,12 +126,12 @@ class Watch:
             return
         call = local.call
         if call is not None:
-            call.raw += count
+            call.raw += 1
             call.kind = call.kind or kind
             if waited_us is not None:
                 call.told = (call.told or 0.0) + waited_us
             return
-        self._note(sys._getframe(1), op, kind, True, count, waited_us)
+        self._note(sys._getframe(1), op, kind, True, 1, waited_us)
 
     @property
     def is_muted(self) -> bool:
@@ -148,20 +146,6 @@ class Watch:
             yield
         finally:
             self._local.muted -= 1
-
-    @contextlib.contextmanager
-    def call(self, op: str, kind: str = "") -> Iterator[None]:
-        """Within the block, all reads on this thread are one event; none if nothing is read."""
-        local = self._local
-        outer, local.call = local.call, _Call(op, kind)
-        call = local.call
-        start = time.perf_counter() if self.measures_time else 0.0
-        try:
-            yield
-        finally:
-            local.call = outer
-            if call.raw:
-                self._finish(call, sys._getframe(2), True, start)
 
     def entry(self, function: Callable[..., Any], op: str, kind: str = "", implicit: bool = False) -> Any:
         """`function` as a call that may wait: what is read under it is one event with this `op`.
@@ -200,7 +184,7 @@ class Watch:
         user = self.frames.innermost(frame)
         standing = self._local.standing
         if user is None:
-            if self.frames.ignored and _beneath(frame, self.frames.ignored):
+            if self.frames.ignores(frame):
                 return
         elif implicit and (tallies := standing.get(user)) is not None:
             with self._lock:
@@ -257,14 +241,6 @@ def _machinery() -> set[str]:
         if spec is not None and isinstance(spec.origin, str):
             found |= {folder_of(spec.origin), folder_of(os.path.realpath(spec.origin))}
     return found
-
-
-def _beneath(frame: FrameType | None, ignored: tuple[str, ...]) -> bool:
-    while frame is not None:
-        if any(part in frame.f_code.co_filename for part in ignored):
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _thread() -> str:

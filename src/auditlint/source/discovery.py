@@ -15,7 +15,7 @@ from auditlint.config import DEFAULT_EXCLUDES, Config
 from auditlint.source.patterns import GitIgnore, path_matcher, read_gitignore
 
 MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
-_INSTALLED = ("site-packages", "dist-packages")
+INSTALLED = ("site-packages", "dist-packages")
 
 
 class FileError(NamedTuple):
@@ -231,7 +231,7 @@ class Tree:
     def _enclosing_package(self, folder: str, boundary: str) -> str:
         """The root of the nearest package above `folder`, "" where there is none."""
         stops = (boundary, os.path.expanduser("~"))
-        while folder not in stops and os.path.basename(folder) not in _INSTALLED:
+        while folder not in stops and os.path.basename(folder) not in INSTALLED:
             above = os.path.dirname(folder)
             if above == folder:
                 break
@@ -241,7 +241,7 @@ class Tree:
         return ""
 
     def _marked_above(self, folder: str, boundary: str) -> str:
-        while os.path.basename(folder) not in _INSTALLED:
+        while os.path.basename(folder) not in INSTALLED:
             if self._is_marked(folder):
                 return folder
             above = os.path.dirname(folder)

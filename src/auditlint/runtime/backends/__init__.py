@@ -2,62 +2,50 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
-from typing import Protocol
 
 from auditlint.runtime.patches import Patches
-from auditlint.runtime.report import Environment
+from auditlint.runtime.report import BACKENDS, Environment
 from auditlint.runtime.watch import Watch
-
-NAMES = ("cuda", "mps", "cpu", "simulated")
 
 
 class Unavailable(Exception):
     """Syncs cannot be counted here; the message says why, in one line."""
 
 
-class Backend(Protocol):
-    """A way to see that the host waits.
+class Backend(abc.ABC):
+    """A way to see that the host waits. Its name is one of `BACKENDS`."""
 
-    `potential` says that what it counts would wait on a device. `blind_spots` are sentences about what it cannot see,
-    `unseen_kinds` the facts' kinds of sync among them. `tensor_classes` are subclasses of `torch.Tensor` that define
-    some of its waiting methods anew. `not_syncs` are operations whose reads would not take place on a device.
-    """
-
-    @property
-    def name(self) -> str:
-        """One of `NAMES`."""
-
-    @property
-    def potential(self) -> bool:
-        """Whether what is counted would wait on a device, and does not wait here."""
+    name: str
+    # Whether what is counted would wait on a device, and does not wait here.
+    potential = False
+    # The facts' kinds of sync that it cannot see at all.
+    unseen_kinds: frozenset[str] = frozenset()
+    # Subclasses of `torch.Tensor` that define some of its waiting methods anew.
+    tensor_classes: tuple[type, ...] = ()
+    # Operations whose reads, as seen by this backend, would not take place on a device.
+    not_syncs: frozenset[str] = frozenset()
 
     @property
+    @abc.abstractmethod
     def blind_spots(self) -> tuple[str, ...]:
         """What it cannot see, one plain sentence each."""
 
     @property
-    def unseen_kinds(self) -> frozenset[str]:
-        """The facts' kinds of sync that it cannot see at all."""
-
-    @property
-    def tensor_classes(self) -> tuple[type, ...]:
-        """Subclasses of `torch.Tensor` that define some of its waiting methods anew."""
-
-    @property
     def doubt(self) -> str:
         """Why nothing that was counted so far says anything, in one sentence; "" if there is no such reason."""
+        return ""
 
-    @property
-    def not_syncs(self) -> frozenset[str]:
-        """Operations whose reads, as seen by this backend, would not take place on a device."""
-
+    @abc.abstractmethod
     def environment(self) -> Environment:
         """The device and the software around it."""
 
+    @abc.abstractmethod
     def install(self, watch: Watch, patches: Patches, undo: contextlib.ExitStack) -> None:
         """Begin to report to `watch`; closing `undo` puts back everything that was changed."""
 
+    @abc.abstractmethod
     def plant(self) -> None:
         """Make one sync: a counter that does not see it is broken."""
 
@@ -86,7 +74,7 @@ def choose(name: str = "auto") -> Backend:
             from auditlint.runtime.backends.simulated import Simulated
 
             return Simulated()
-    raise ValueError(f"no backend `{name}`; there are auto, {', '.join(NAMES)}")
+    raise ValueError(f"no backend `{name}`; there are auto, {', '.join(BACKENDS)}")
 
 
 def _present() -> str:

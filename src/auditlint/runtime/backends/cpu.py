@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from auditlint.runtime import positions
+from auditlint.runtime.backends import Backend
 from auditlint.runtime.patches import Patches
 from auditlint.runtime.report import Environment
 from auditlint.runtime.watch import Watch
@@ -116,7 +117,7 @@ def _muting() -> Iterator[None]:
         yield
 
 
-class Cpu:
+class Cpu(Backend):
     """Counts would-be syncs. See `BLIND_SPOTS`."""
 
     name = "cpu"
@@ -125,7 +126,6 @@ class Cpu:
     unseen_kinds = frozenset({"h2d", "synchronize"})
     tensor_classes: tuple[type, ...] = (HostTensor,)
     not_syncs = CPU_ONLY
-    doubt = ""
 
     def environment(self) -> Environment:
         """The processor stands in for a device."""

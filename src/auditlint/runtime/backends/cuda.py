@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from auditlint.runtime.backends import Unavailable
+from auditlint.runtime.backends import Backend, Unavailable
 from auditlint.runtime.backends.copies import watch_copies
 from auditlint.runtime.backends.explicit import watch_calls
 from auditlint.runtime.backends.warned import CONTEXT_BLIND_SPOT, contexts_hide, listen
@@ -60,15 +60,10 @@ NO_TRACE = (
 HIP = "This is ROCm: none of this has been verified there."
 
 
-class Cuda:
+class Cuda(Backend):
     """Counts on a CUDA device (or ROCm, which torch calls by the same name)."""
 
     name = "cuda"
-    potential = False
-    unseen_kinds: frozenset[str] = frozenset()
-    tensor_classes: tuple[type, ...] = ()
-    not_syncs: frozenset[str] = frozenset()
-    doubt = ""
 
     def __init__(self) -> None:
         if not torch.backends.cuda.is_built():

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from auditlint.runtime.backends import Unavailable
+from auditlint.runtime.backends import Backend, Unavailable
 from auditlint.runtime.backends.copies import Waits, watch_copies
 from auditlint.runtime.backends.explicit import watch_calls
 from auditlint.runtime.backends.warned import CONTEXT_BLIND_SPOT, contexts_hide, listen
@@ -39,15 +39,10 @@ BLIND_SPOTS = (
 )
 
 
-class Mps:
+class Mps(Backend):
     """Counts on Apple's Metal devices."""
 
     name = "mps"
-    potential = False
-    unseen_kinds: frozenset[str] = frozenset()
-    tensor_classes: tuple[type, ...] = ()
-    not_syncs: frozenset[str] = frozenset()
-    doubt = ""
 
     def __init__(self) -> None:
         if not torch.backends.mps.is_available():

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from auditlint.runtime.backends import Unavailable
+from auditlint.runtime.backends import Backend, Unavailable
 from auditlint.runtime.patches import Patches
 from auditlint.runtime.report import Environment
 from auditlint.runtime.simulation import backward, device
@@ -41,17 +41,14 @@ CALLERS_THREAD = (
 )
 
 
-class Simulated:
+class Simulated(Backend):
     """Counts on the simulated device; programs written for CUDA run on it while this backend is installed.
 
     With `default`, tensors that a program creates without naming a device are made on it too.
     """
 
     name = "simulated"
-    potential = False
-    unseen_kinds: frozenset[str] = frozenset()
     tensor_classes: tuple[type, ...] = (SimTensor,)
-    not_syncs: frozenset[str] = frozenset()
 
     def __init__(self, default: bool = False, latency: Latency | None = None) -> None:
         self.default = default

@@ -1,6 +1,6 @@
 """The report for a person at a terminal.
 
-auditlint runtime check of train.py: cuda, NVIDIA H200, torch 2.13.0
+auditlint runtime check of train.py: cuda, GPU 1, torch 2.13.0
 10 syncs in 1 hook; 4 outside.
 14 waits of the device, 3.10 ms waited
 
