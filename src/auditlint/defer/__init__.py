@@ -1,8 +1,8 @@
 """Audit data at nearly no cost: keep tensors during the pass, read them all at once afterwards. Needs torch only.
 
-`defer` and `defer_call` keep, `finalize` and `flush` read, `AuditLog` records a model's layers. For compiled models and
-CUDA graphs `DeviceBuffer` and `attach` keep values on the device; `ProbeBank` reads many linear probes out of a layer
-at once; `attribute` says which specialist gave a token which log-probability.
+`defer`, `derive` and `defer_call` keep, `finalize` and `flush` read, `AuditLog` records a model's layers. For compiled
+models and CUDA graphs `DeviceBuffer` and `attach` keep values on the device; `ProbeBank` reads many linear probes out
+of a layer at once; `attribute` says which specialist gave a token which log-probability.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from auditlint.defer.calls import defer_call, flush
 from auditlint.defer.compiling import outside_graph
 from auditlint.defer.deferred import Deferred, defer, json_default
+from auditlint.defer.derived import derive
 from auditlint.defer.finalizing import finalize
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
     "attribute",
     "defer",
     "defer_call",
+    "derive",
     "finalize",
     "flush",
     "flush_all",

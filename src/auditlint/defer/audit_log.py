@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from auditlint.defer.calls import raise_all, run_calls
-from auditlint.defer.capture import Capture
+from auditlint.defer.capture import Capture, Formula
 from auditlint.defer.compiling import outside_graph
 from auditlint.defer.deferred import defer
 from auditlint.defer.export import write_json, write_jsonl, write_parquet
@@ -66,7 +66,7 @@ class AuditLog:
         self._lock = threading.Lock()  # for the fields below; never held while waiting
         self._fresh: list[Entry] = []
         self._finished: list[Entry] = []
-        self._held: list[Capture] = []
+        self._held: dict[int, Capture] = {}  # by address
         self._bytes = 0
         self._finalizing = threading.RLock()
 
@@ -173,12 +173,13 @@ class AuditLog:
             return defer(tensor, "list") if tensor.dim() else defer(tensor)
 
         row = taken(entry, capture, found.append)
-        nbytes = sum(_nbytes(deferred) for deferred in found)
         with self._lock:
+            new = _behind(found, self._held)
+            nbytes = sum(map(_nbytes, new.values()))
             over = self.max_bytes is not None and self._bytes + nbytes > self.max_bytes
             if over:  # some of it may have been read meanwhile
-                self._held = [deferred for deferred in self._held if _nbytes(deferred)]
-                self._bytes = sum(map(_nbytes, self._held))
+                self._held = {address: held for address, held in self._held.items() if _nbytes(held)}
+                self._bytes = sum(map(_nbytes, self._held.values()))
                 over = self._bytes + nbytes > (self.max_bytes or 0)
             if over and self.on_full == "error":
                 raise AuditLogFull(
@@ -187,9 +188,9 @@ class AuditLog:
                 )
             self._fresh.append(row)
             if over:
-                self._held, self._bytes = [], 0
+                self._held, self._bytes = {}, 0
             else:
-                self._held += found
+                self._held |= new
                 self._bytes += nbytes
         if over:
             send_all()  # what fails stays failed, and raises when it is read
@@ -212,25 +213,28 @@ class AuditLog:
     def finalize(self) -> list[Entry]:
         """All entries with plain values, in the order in which they were recorded; one transfer a device.
 
-        Runs deferred calls, as `auditlint.defer.finalize` does, and raises what that raises. After a device error the
-        entries before the first that failed are `finished`. Finalizing again is free.
+        Runs deferred calls, as `auditlint.defer.finalize` does, and raises what that raises, whenever it is called:
+        then the entries all of whose values could be read are `finished`. Finalizing again is free.
         """
         with self._finalizing:
             errors: list[BaseException] = [*deliver_all(), *run_calls()]
             with self._lock:
                 fresh, self._fresh = self._fresh, []
-                self._held, self._bytes = [], 0
-            done = 0
+                self._held, self._bytes = {}, 0
+            plain: list[Entry] = []
+            failed: list[Entry] = []
             try:
                 for row in fresh:
-                    values(row)
-                    done += 1
-            except Exception as error:
-                errors.append(error)
+                    try:
+                        values(row)
+                        plain.append(row)
+                    except Exception as error:
+                        errors.append(error)
+                        failed.append(row)
             finally:
                 with self._lock:
-                    self._finished += fresh[:done]
-                    self._fresh[:0] = fresh[done:]
+                    self._finished += plain
+                    self._fresh[:0] = failed + fresh[len(plain) + len(failed) :]
             raise_all(errors)
             return self.finished
 
@@ -279,6 +283,21 @@ class _Recorder:
         if taken_keys:
             raise ValueError(f"a capture cannot set {', '.join(sorted(taken_keys))}: the log does")
         log._add({**entry, **values})
+
+
+def _behind(found: list[Capture], known: dict[int, Capture]) -> dict[int, Capture]:
+    """`found`, and what derived ones among them need, by address; without those that are `known`."""
+    behind: dict[int, Capture] = {}
+    left = list(found)
+    while left:
+        capture = left.pop()
+        if id(capture) in known or id(capture) in behind:
+            continue
+        behind[id(capture)] = capture
+        formula = capture._held
+        if isinstance(formula, Formula):
+            left += formula.needed
+    return behind
 
 
 def _nbytes(capture: Capture) -> int:

@@ -1,10 +1,11 @@
-"""One captured tensor, and the queue of all that were captured in this process and not read yet."""
+"""A value that is not there yet, and the queue of all those in this process."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from weakref import ref
 
 import torch
@@ -21,39 +22,67 @@ class Failed:
         self.error = error
 
 
-class Capture:
-    """A tensor until it is read, then the value that it stands for.
+class Formula:
+    """How a value is computed on the host, once the captures that it needs have theirs."""
 
-    `_held` is the tensor, or what carries it to the host (`auditlint.defer.pending.Flight`), or why it `Failed`; None
-    once the value is there. The queue refers to it weakly: what nobody holds any more is not read.
+    __slots__ = ("compute", "needed", "running")
+
+    def __init__(self, compute: Callable[[], Any], needed: Sequence[Capture]) -> None:
+        self.compute = compute
+        self.needed = needed
+        self.running = False
+
+
+class Capture:
+    """A tensor until it is read, then the value that it stands for; or a value that is computed from such.
+
+    `_held` is the tensor, or what carries it to the host (`auditlint.defer.pending.Flight`), or a `Formula`, or why it
+    `Failed`; None once the value is there. The queue refers to it weakly: what nobody holds any more is not read.
+
+    Made by `captured`; the constructor is that of a number.
     """
 
     __slots__ = ("__weakref__", "_form", "_held", "_stream", "_value")
 
+    _held: Any
+    _form: str
+    _stream: Any
     _value: Any  # set before `_held` becomes None
 
-    def __init__(self, tensor: torch.Tensor, form: str, stream: Any) -> None:
-        self._held: Any = tensor
-        self._form = form
-        self._stream = stream
-        # Here and not in a function: this is most of what a capture costs beside torch's own work.
-        queue.append(ref(self))
-        if len(queue) > _limit:
-            _sweep()
+    def __init__(self, value: Any) -> None:
+        # As the types of numbers are called: `statistics.mean` calls the type of its data with a Fraction.
+        self._value = value if isinstance(value, (int, float, complex)) else float(value)
+        self._form = "item"
+        self._stream = self._held = None
 
 
+Kind = TypeVar("Kind", bound=Capture)
 queue: deque[ref[Capture]] = deque()  # appended to without a lock
 _limit = SWEPT
 _sweeping = threading.Lock()
 
 
+def captured(kind: type[Kind], held: Any, form: str, stream: Any = None, *, new: Any = object.__new__) -> Kind:
+    """A new capture, in the queue. By far cheaper than a constructor, and called for each capture."""
+    capture: Kind = new(kind)
+    capture._held = held
+    capture._form = form
+    capture._stream = stream
+    queue.append(ref(capture))
+    if len(queue) > _limit:
+        _sweep()
+    return capture
+
+
 def waiting(capture: Capture | None) -> bool:
-    """Whether a capture is there and still a tensor."""
-    return capture is not None and isinstance(capture._held, torch.Tensor)
+    """Whether a capture is there and still a tensor or a formula."""
+    return capture is not None and isinstance(capture._held, (torch.Tensor, Formula))
 
 
 def taken() -> list[Capture]:
     """Take the captures in the queue; those captured meanwhile stay for the next time."""
+    global _limit
+    _limit = SWEPT
     captures = []
     for _ in range(len(queue)):
         try:
@@ -66,8 +95,8 @@ def taken() -> list[Capture]:
 
 
 def put_back(captures: list[Capture]) -> None:
-    """Put those into the queue that are still tensors."""
-    queue.extend(ref(capture) for capture in captures if waiting(capture))
+    """Put those that still wait into the queue, before all others: what a formula needs is older than itself."""
+    queue.extendleft(ref(capture) for capture in reversed(captures) if waiting(capture))
 
 
 def _sweep() -> None:

@@ -14,6 +14,7 @@ import torch
 from auditlint.defer.calls import raise_all, run_calls
 from auditlint.defer.capture import Capture
 from auditlint.defer.compiling import outside_graph
+from auditlint.defer.derived import Derived
 from auditlint.defer.pending import deliver_all, read
 
 First = TypeVar("First")
@@ -40,6 +41,9 @@ _ATOMS = (
     weakref.ReferenceType,
     *weakref.ProxyTypes,
 )
+# Most of what is found, by exact type: neither to be looked into, nor with attributes of its own.
+_PLAIN = frozenset((str, int, float, bool, complex, type(None), torch.Tensor))
+_BARE = frozenset((list, dict, set, deque))
 
 
 @overload
@@ -80,13 +84,16 @@ class _Walk:
     def plain(self, value: Any) -> Any:
         """What stands in the place of `value`; mutable ones are looked into later, by `finish`."""
         kind = type(value)  # and not `isinstance`, which asks proxies, and these may be bound to nothing
+        if kind in _PLAIN:
+            return value
         if issubclass(kind, Capture):
             try:
-                return read(value)
+                found = read(value)
             except Exception as error:
                 self.errors.append(error)
                 return value
-        if issubclass(kind, _ATOMS):
+            return self.plain(found) if kind is Derived else found  # it may contain others
+        if kind not in _BARE and issubclass(kind, _ATOMS):
             return value
         known = self._seen.get(id(value))
         if known is not None:
@@ -125,6 +132,8 @@ class _Walk:
                 if plain is not item:
                     value.discard(item)
                     value.add(plain)
+        if kind in _BARE:
+            return
         for name, item, attributes in _attributes(value):
             plain = self.plain(item)
             if plain is item:

@@ -1,6 +1,7 @@
 """Flushing: all pending captures of the process become values, with one transfer for each device.
 
-The first read of any capture takes the whole queue. All transfers are started before the first is waited for.
+The first read of any capture takes the whole queue. All transfers are started before the first is waited for. Then what
+is derived from them is computed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from auditlint.defer.capture import Capture, Failed, forget_sweep, put_back, queue, taken, waiting
+from auditlint.defer.capture import Capture, Failed, Formula, forget_sweep, put_back, queue, taken, waiting
 from auditlint.defer.compiling import outside_graph
+from auditlint.defer.formulas import compute
 from auditlint.defer.settling import fail, settle, settle_host
 from auditlint.defer.transfer import Transfer, abandon
 
@@ -68,7 +70,9 @@ def read(capture: Capture) -> Any:
         deliver_all()
         with _flushing():
             # Neither in the queue nor in flight: taken by a flush that this read is a part of, or that was interrupted.
-            if waiting(capture):
+            if isinstance(capture._held, Formula):
+                compute([capture])
+            elif waiting(capture):
                 _deliver([capture])
             elif isinstance(capture._held, Flight):
                 _finish(capture._held)
@@ -80,8 +84,19 @@ def read(capture: Capture) -> Any:
 @outside_graph
 def deliver_all() -> list[BaseException]:
     """Make values of all that are pending; the errors of those that failed, which stay failed."""
+    if not queue and not _in_flight and not _flushing.depth:  # a flush in a loop costs little when there is nothing
+        return []
     with _flushing():
-        return [*_finish_flights(), *_deliver(taken())]
+        errors = _finish_flights()
+        captures = taken()
+        formulas = [capture for capture in captures if isinstance(capture._held, Formula)]
+        try:
+            errors += _deliver([capture for capture in captures if isinstance(capture._held, torch.Tensor)])
+            if _flushing.depth == 1:  # deeper, a function is running that others may need
+                errors += compute(formulas)
+        finally:
+            put_back(formulas)  # those that are left
+        return errors
 
 
 @outside_graph
@@ -96,7 +111,7 @@ def send_all() -> list[BaseException]:
         captures = taken()
         flights: list[Flight] = []
         try:
-            host = _started(captures, flights, errors)
+            host = _started([one for one in captures if isinstance(one._held, torch.Tensor)], flights, errors)
             settle_host(host)
         finally:
             for flight in flights:
@@ -104,7 +119,7 @@ def send_all() -> list[BaseException]:
                 for capture in flight.captures:
                     capture._held = flight
             _in_flight.extend(flights)
-            put_back(captures)  # those that are left when this was interrupted, or memory ran out
+            put_back(captures)  # formulas, and what is left when this was interrupted or memory ran out
         return errors
 
 
@@ -174,7 +189,8 @@ def _forked() -> None:
     forget_sweep()
     error = RuntimeError("captured on a device before this process was forked from the one that holds the device")
     captures = [reference() for reference in tuple(queue)]
-    lost = [one for one in captures if one is not None and waiting(one) and one._held.device.type != "cpu"]
+    tensors = [one for one in captures if one is not None and isinstance(one._held, torch.Tensor)]
+    lost = [one for one in tensors if one._held.device.type != "cpu"]
     lost += [capture for flight in _in_flight for capture in flight.captures]
     abandon([capture._held for capture in lost])
     abandon(list(_in_flight))

@@ -22,13 +22,13 @@ def settle(captures: Sequence[Capture], blocks: Sequence[Block]) -> None:
         if single:
             for position, number in zip(positions, block.elements.tolist(), strict=True):
                 if captures[position]._form in _NUMBERS:
-                    _set(captures[position], number)
+                    settle_value(captures[position], number)
             if all(captures[position]._form in _NUMBERS for position in positions):
                 continue  # the usual case: numbers only, which need no tensor each
         for position, tensor in members(block):
             capture = captures[position]
             if not single or capture._form not in _NUMBERS:
-                _set(capture, _converted(tensor, capture._form, copy=True))
+                settle_value(capture, _converted(tensor, capture._form, copy=True))
 
 
 def settle_host(captures: Sequence[Capture]) -> None:
@@ -39,9 +39,17 @@ def settle_host(captures: Sequence[Capture]) -> None:
         if tensor.dim() == 0 and capture._form in _NUMBERS:
             numbers.append(capture)
         else:
-            _set(capture, _converted(tensor, capture._form, copy=tensor.is_inference()))
+            settle_value(capture, _converted(tensor, capture._form, copy=tensor.is_inference()))
     if numbers:
         settle(numbers, gather([capture._held for capture in numbers]))
+
+
+def settle_value(capture: Capture, value: Any) -> None:
+    """Give a capture its value."""
+    # In this order: readers look at `_held` without a lock.
+    capture._value = value
+    capture._stream = None
+    capture._held = None
 
 
 def fail(captures: Sequence[Capture], error: Exception) -> None:
@@ -50,13 +58,6 @@ def fail(captures: Sequence[Capture], error: Exception) -> None:
     for capture in captures:
         capture._held = failed
         capture._stream = None
-
-
-def _set(capture: Capture, value: Any) -> None:
-    # In this order: readers look at `_held` without a lock.
-    capture._value = value
-    capture._stream = None
-    capture._held = None
 
 
 # auditlint: allow-sync[AUD101, AUD103, AUD106] the tensor is on the host
