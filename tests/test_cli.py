@@ -103,11 +103,6 @@ def test_no_python_files_is_worth_a_warning(write: Write, run: Callable[..., Run
     assert run() == Run(0, "All checks passed!\n", "auditlint: warning: no Python files found under the given paths\n")
 
 
-@pytest.mark.parametrize("flag", ["--fix", "--unsafe-fixes", "--diff"])
-def test_what_is_not_there_yet_says_so(run: Callable[..., Run], flag: str) -> None:
-    _is_error(run(flag, "script.py", "--unknown"), f"{flag} is not available in this version")
-
-
 @pytest.mark.parametrize("flag", ["--backend", "--html", "--max-syncs"])
 def test_flags_of_the_runtime_check_say_whose_they_are(run: Callable[..., Run], flag: str) -> None:
     _is_error(run(flag, "1", "script.py"), f"{flag} goes with --runtime-check")

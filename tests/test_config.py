@@ -23,6 +23,7 @@ hooks = ["pkg.module.function"]
 registrars = { observe = "forward" }
 check-forward = true
 hot-paths = { files = ["inference/*"], functions = ["pkg.step"], exempt = ["flush"] }
+fix-style = "plain"
 """
 
 
@@ -42,6 +43,7 @@ def test_every_key_is_read(write: Callable[..., Path]) -> None:
         registrars=(("observe", "forward"),),
         check_forward=True,
         hot_paths=HotPath(("inference/*",), ("pkg.step",), ("flush",)),
+        fix_style="plain",
     )
 
 
@@ -108,6 +110,10 @@ def test_a_file_of_any_name_can_be_given(write: Callable[..., Path]) -> None:
         ("registrars = { observe = 'forwards' }", ["`registrars.observe`", "did you mean `forward`?"]),
         ("hot-paths = { file = [] }", ["unknown key `hot-paths.file`", "did you mean `files`?"]),
         ("hot-paths = []", ["`hot-paths` must be a table, not an array"]),
+        ("fix-style = 'plane'", ["`fix-style`: unknown style `plane` (did you mean `plain`?)"]),
+        ("fix-style = 'xyz'", ["`fix-style`: unknown style `xyz` (known: library, plain)"]),
+        ("fix-style = true", ["`fix-style` must be a string, not a boolean"]),
+        ("fix_style = 'plain'", ["unknown key `fix_style` (did you mean `fix-style`?)"]),
         ("select = [", ["not valid TOML"]),
     ],
 )

@@ -20,21 +20,27 @@ from auditlint.console import (
     failed,
     new_parser,
     wants_color,
+    warned,
     width_of,
     write,
+    write_bytes,
 )
 
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself takes longer to import than a version to print
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Mapping
+    from typing import TextIO
 
     from auditlint.diagnostics import Diagnostic
-    from auditlint.linter import Result
+    from auditlint.linter import Result, Stdin
 
 FORMATS = ("full", "concise", "json", "github", "gitlab", "sarif", "junit")
 
+# Formats for programs that tell what a fix does, edit by edit.
+WITH_FIXES = ("json", "sarif")
+
 _NOT_YET = ("bench", "probe-cost", "server")
-_NOT_YET_FLAGS = ("--fix", "--unsafe-fixes", "--diff")
 _RUNTIME = "--runtime-check"
 _RUNTIME_FLAGS = ("--backend", "--html", "--max-syncs")
 
@@ -125,27 +131,25 @@ def _runtime_check(arguments: list[str]) -> int:
 
 def check(arguments: list[str]) -> int:
     """`auditlint [check] [PATHS...]`."""
-    for flag in _NOT_YET_FLAGS:
-        if flag in arguments:
-            raise UsageError(f"{flag} is not available in this version")
     for flag in _RUNTIME_FLAGS:
         if flag in arguments:
             raise UsageError(f"{flag} goes with {_RUNTIME}")
     args = _check_parser().parse_args(arguments)
+    _refuse_what_does_not_go_together(args)
     if args.show_files:
         return _show_files(args)
-    result = _lint(args)
-    for path, message in result.errors:
-        failed(f"{path}: {message}" if path else message)
+    stdin = _stdin(args)
+    lint = _linter(args, stdin)
+    if args.fix or args.diff:
+        return _fix(args, lint, stdin)
+    result = lint({})
+    _tell(args, result)
     if args.add_noqa:
         return _add_noqa(result)
-    diagnostics = result.diagnostics
     if args.baseline:
-        diagnostics = _against_baseline(args.baseline, result)
-    write(_report(args, diagnostics, result), args.output_file, sys.stdout)
-    if result.errors:
-        return FAILED
-    return FOUND if diagnostics and not args.exit_zero else CLEAN
+        result = _against_baseline(args.baseline, result)
+    write(_report(args, result, sys.stdout), args.output_file, sys.stdout)
+    return _status(args, result)
 
 
 def rule(arguments: list[str]) -> int:
@@ -173,65 +177,119 @@ def rule(arguments: list[str]) -> int:
     return CLEAN
 
 
-def _lint(args: argparse.Namespace) -> Result:
-    from auditlint.config import Overrides
-    from auditlint.linter import Options, Stdin, lint
-
-    paths = [path for path in args.paths if path != "-"]
-    stdin = None
-    if len(paths) < len(args.paths) or args.stdin_filename is not None:
+def _refuse_what_does_not_go_together(args: argparse.Namespace) -> None:
+    fixing = "--diff" if args.diff else "--fix" if args.fix else ""
+    if fixing and (args.add_noqa or args.show_files):
+        raise UsageError(f"{fixing} does not go with {'--add-noqa' if args.add_noqa else '--show-files'}")
+    if args.diff and args.statistics:
+        raise UsageError("--diff does not go with --statistics")
+    if fixing and args.baseline and not os.path.exists(args.baseline):
+        raise UsageError(f"{args.baseline}: no such file; write the baseline first, without {fixing}")
+    if _reads_stdin(args):
         if args.add_noqa:
             raise UsageError("--add-noqa needs files: standard input cannot be changed")
-        stdin = Stdin(sys.stdin.buffer.read(), args.stdin_filename)
-    result = lint(
+        if fixing and set(args.paths) - {"-"}:
+            raise UsageError(f"{fixing} takes either standard input or paths")
+
+
+def _reads_stdin(args: argparse.Namespace) -> bool:
+    return "-" in args.paths or args.stdin_filename is not None
+
+
+def _stdin(args: argparse.Namespace) -> Stdin | None:
+    if not _reads_stdin(args):
+        return None
+    from auditlint.linter import Stdin
+
+    return Stdin(sys.stdin.buffer.read(), args.stdin_filename)
+
+
+def _linter(args: argparse.Namespace, stdin: Stdin | None) -> Callable[[Mapping[str, bytes]], Result]:
+    """What lints as the command line says, with bytes that stand in for those of files, by name."""
+    from auditlint.config import Overrides
+    from auditlint.linter import Options, lint
+
+    paths = [path for path in args.paths if path != "-"]
+    return lambda overlays: lint(
         paths if paths or stdin else ["."],
         config_file=args.config,
         isolated=args.isolated,
         overrides=Overrides(_tuple(args.select), _tuple(args.ignore), _tuple(args.extend_select)),
         stdin=stdin,
+        overlays=overlays,
         options=Options(args.jobs, not args.no_cache, progress=sys.stderr.isatty() and not args.quiet),
     )
+
+
+def _tell(args: argparse.Namespace, result: Result) -> None:
+    """Say what is wrong with the paths."""
     if not result.files and not result.errors and not args.quiet:
-        print("auditlint: warning: no Python files found under the given paths", file=sys.stderr)
+        warned("no Python files found under the given paths")
     if args.verbose:
-        files = "1 file" if len(result.files) == 1 else f"{len(result.files)} files"
-        print(f"auditlint: {files} linted", file=sys.stderr)
-    return result
+        print(f"auditlint: {count(len(result.files), 'file')} linted", file=sys.stderr)
+    for path, message in result.errors:
+        failed(f"{path}: {message}" if path else message)
 
 
-def _report(args: argparse.Namespace, diagnostics: list[Diagnostic], result: Result) -> str:
-    """The text of the report; for people, with a closing line."""
+def _status(args: argparse.Namespace, result: Result) -> int:
+    if result.errors:
+        return FAILED
+    return FOUND if result.diagnostics and not args.exit_zero else CLEAN
+
+
+def _report(args: argparse.Namespace, result: Result, stream: TextIO, found: list[Diagnostic] | None = None) -> str:
+    """The text of the report, with a closing line for people.
+
+    `found` is what there was before fixes were made; the result then says what could still be fixed.
+    """
     from auditlint import reporters
+    from auditlint.reporters.closing import closing, closing_after_fixes
 
     shown_to_people = args.output_format in FOR_PEOPLE
     if args.statistics:
-        return reporters.statistics(diagnostics)
+        return reporters.statistics(result.diagnostics)
+    if args.output_format in WITH_FIXES or (shown_to_people and found is None):
+        from auditlint import fixes
+
+        result = fixes.planned(result, edits=not shown_to_people)
     text = reporters.render(
         args.output_format,
-        diagnostics,
+        result.diagnostics,
         read=result.read,
-        color=shown_to_people and not args.output_file and wants_color(sys.stdout),
-        width=width_of(sys.stdout),
+        color=shown_to_people and not args.output_file and wants_color(stream),
+        width=width_of(stream),
+        unsafe_fixes=args.unsafe_fixes,
     )
-    if not shown_to_people or args.quiet or (result.errors and not diagnostics):
+    if not shown_to_people or args.quiet or (result.errors and not result.diagnostics and not found):
         return text
     # Findings in full are blocks parted by blank lines.
-    return text + ("\n" if text and args.output_format == "full" else "") + _closing(diagnostics)
+    text += "\n" if text and args.output_format == "full" else ""
+    if found is not None:
+        return text + closing_after_fixes(found, result.diagnostics, unsafe_fixes=args.unsafe_fixes)
+    return text + closing(result.diagnostics, unsafe_fixes=args.unsafe_fixes)
 
 
-def _closing(diagnostics: list[Diagnostic]) -> str:
-    if not diagnostics:
-        return "All checks passed!\n"
-    # Findings about files and comments (AUD9xx) are no syncs.
-    syncs = [item for item in diagnostics if not item.code.startswith("AUD9")]
-    hooks = {(item.hook.filename, item.hook.row, item.hook.name) for item in syncs if item.hook}
-    others = len(diagnostics) - len(syncs)
-    parts = []
-    if syncs:
-        parts.append(count(len(syncs), "sync") + (f" in {count(len(hooks), 'hook')}" if hooks else ""))
-    if others:
-        parts.append(count(others, "other finding" if syncs else "finding"))
-    return f"Found {' and '.join(parts)}.\n"
+def _fix(args: argparse.Namespace, lint: Callable[[Mapping[str, bytes]], Result], stdin: Stdin | None) -> int:
+    from auditlint.fixes import command
+
+    def narrowed(overlays: Mapping[str, bytes]) -> Result:
+        result = lint(overlays)
+        return _against_baseline(args.baseline, result) if args.baseline else result
+
+    fixed = command.fix(narrowed, args.unsafe_fixes, stdin)
+    _tell(args, fixed.left)
+    if args.diff:
+        write_bytes(command.difference(fixed), args.output_file, sys.stdout)
+        if not args.quiet:
+            print(command.would_fix(fixed), file=sys.stderr)
+        return FAILED if fixed.left.errors else FOUND if fixed.after and not args.exit_zero else CLEAN
+    if stdin is None:
+        result, stream = command.written(fixed, narrowed), sys.stdout
+    else:
+        result, stream = fixed.left, sys.stderr
+        write_bytes(next(iter(fixed.after.values()), stdin.data), None, sys.stdout)
+    write(_report(args, result, stream, fixed.found), args.output_file, stream)
+    return _status(args, result)
 
 
 def _show_files(args: argparse.Namespace) -> int:
@@ -258,20 +316,21 @@ def _add_noqa(result: Result) -> int:
     return FAILED if result.errors else CLEAN
 
 
-def _against_baseline(path: str, result: Result) -> list[Diagnostic]:
-    """The findings that are not in the baseline at `path`; where there is no such file, it is written."""
+def _against_baseline(path: str, result: Result) -> Result:
+    """The result without what is in the baseline at `path`; where there is no such file, it is written."""
     from auditlint import baseline
 
     try:
         if os.path.exists(path):
-            return baseline.filter(result.diagnostics, baseline.load(path), result.read)
+            known = baseline.load(path)
+            return result._replace(diagnostics=baseline.filter(result.diagnostics, known, result.read))
         baseline.write(path, result.diagnostics, result.read)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except ValueError as error:
         raise UsageError(str(error)) from None
     print(f"auditlint: wrote {count(len(result.diagnostics), 'finding')} to the new baseline {path}", file=sys.stderr)
-    return []
+    return result._replace(diagnostics=[])
 
 
 def _crashed(error: Exception, verbose: bool) -> int:
@@ -302,6 +361,9 @@ def _check_parser() -> argparse.ArgumentParser:
     add("--select", type=codes, action="extend", metavar="CODES", help="codes or their beginnings, by commas")
     add("--ignore", type=codes, action="extend", metavar="CODES", help="codes not to report")
     add("--extend-select", type=codes, action="extend", metavar="CODES", help="codes to report as well")
+    add("--fix", action="store_true", help="make the safe fixes")
+    add("--unsafe-fixes", action="store_true", help="with --fix and --diff: the unsafe fixes too")
+    add("--diff", action="store_true", help="show what --fix would do; exit 1 if that is anything")
     add("--output-format", choices=FORMATS, default="full", metavar="FORMAT", help=", ".join(FORMATS))
     add("--output-file", "-o", metavar="FILE", help="write the report there")
     add("--statistics", action="store_true", help="counts by code instead of findings")

@@ -16,6 +16,8 @@ DEFAULT_EXCLUDES = (
 
 CONFIG_FILES = ("auditlint.toml", "pyproject.toml")
 
+FIX_STYLES = ("library", "plain")
+
 
 class ConfigError(Exception):
     """A configuration that cannot be used; the message is one line that names the file and the key."""
@@ -49,6 +51,8 @@ class Config(NamedTuple):
     # Scopes beyond hooks.
     check_forward: bool = False
     hot_paths: HotPath = HotPath()
+    # What fixes write: calls of auditlint.defer ("library"), or torch alone ("plain").
+    fix_style: str = "library"
 
 
 class Overrides(NamedTuple):
@@ -219,6 +223,13 @@ def _hot_paths(path: str, key: str, value: Any) -> HotPath:
     return HotPath(**{name: _strings(path, f"{key}.{name}", patterns) for name, patterns in table.items()})
 
 
+def _fix_style(path: str, key: str, value: Any) -> str:
+    style: str = _typed(path, key, value, str, "a string")
+    if style not in FIX_STYLES:
+        raise ConfigError(f"{path}: `{key}`: unknown style `{style}`{_nearest(style, dict.fromkeys(FIX_STYLES))}")
+    return style
+
+
 _KEYS: dict[str, Callable[[str, str, Any], Any]] = {
     "select": _codes,
     "ignore": _codes,
@@ -232,6 +243,7 @@ _KEYS: dict[str, Callable[[str, str, Any], Any]] = {
     "registrars": _registrars,
     "check-forward": _flag,
     "hot-paths": _hot_paths,
+    "fix-style": _fix_style,
 }
 
 

@@ -57,6 +57,29 @@ def write(text: str, output_file: str | None, stream: TextIO) -> None:
         raise UsageError(f"{output_file}: cannot be written: {error.strerror}") from None
 
 
+def write_bytes(data: bytes, output_file: str | None, stream: TextIO) -> None:
+    """Write what must reach its reader byte by byte to the file of that name, else to `stream`.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if output_file is None:
+        stream.flush()
+        stream.buffer.write(data)
+        stream.buffer.flush()
+        return
+    try:
+        with open(output_file, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise UsageError(f"{output_file}: cannot be written: {error.strerror}") from None
+
+
+def warned(message: str) -> None:
+    """Say in one line on standard error what the user should know, though nothing failed."""
+    print(f"auditlint: warning: {message}", file=sys.stderr)
+
+
 def wants_color(stream: TextIO) -> bool:
     """Whether text on `stream` is to be coloured: NO_COLOR and FORCE_COLOR decide, else whether it is a terminal."""
     if os.environ.get("NO_COLOR"):

@@ -35,15 +35,23 @@ class Hook(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """Replace the text from `location` up to `end_location` by `content`."""
+    """Replace the text from `location` up to `end_location` by `content`, whose lines end in `\\n`.
+
+    `filename` is the file to change where that is not the one of the finding.
+    """
 
     content: str
     location: Location
     end_location: Location
+    filename: str = ""
 
 
 class Fix(NamedTuple):
-    """A rewrite that removes a sync; `applicability` is "safe" or "unsafe"."""
+    """A rewrite that removes a sync; `applicability` is "safe" or "unsafe".
+
+    `edits` do not overlap; those of several fixes may be the same edit, which is then made once. They are only there
+    where somebody asked for them.
+    """
 
     applicability: str
     message: str
@@ -56,7 +64,8 @@ class Diagnostic(NamedTuple):
     `filename` is relative to the project root until the linter makes it relative to the working directory.
     `path` leads from the hook to the function that holds the site; its first step is the hook itself.
     `statement` holds the first and last row of the logical line around the site: a suppression comment
-    counts anywhere in it. `noqa_row` is where such a comment is best put.
+    counts anywhere in it. `noqa_row` is where such a comment is best put. `unfixed` says why there is no `fix` ("" where
+    nobody asked).
     """
 
     code: str
@@ -71,3 +80,4 @@ class Diagnostic(NamedTuple):
     statement: tuple[int, int] = (0, 0)
     noqa_row: int = 0
     fix: Fix | None = None
+    unfixed: str = ""

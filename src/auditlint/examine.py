@@ -186,8 +186,8 @@ def _cache_entry(universe: Universe, config: Config, options: Options, files: Ma
     """Where the record of a universe is kept, and the key it must have; ("", "") for one that is not kept."""
     if universe.extra:
         return "", ""
-    # Selection comes after the cache: it changes no result.
-    told = config._replace(select=(), ignore=(), extend_select=(), per_file_ignores=())
+    # Selection and fixes come after the cache: they change no finding.
+    told = config._replace(select=(), ignore=(), extend_select=(), per_file_ignores=(), fix_style="")
     variant = f"{universe!r} {told!r} {options.honour_noqa}"
     listing = "\n".join(f"{name} {stamp}" for name, stamp in files.items())
     return cache.record_path(universe.root, variant), f"{cache.own_stamp()}\n{variant}\n{listing}"
@@ -211,16 +211,16 @@ def _revived(value: Any) -> _Record | None:
 
 
 def _diagnostic(*fields: Any) -> Diagnostic:
-    code, name, message, filename, location, end, confidence, hook, path, statement, noqa_row, fix = fields
+    code, name, message, filename, location, end, confidence, hook, path, statement, noqa_row, fix, unfixed = fields
     if hook is not None:
         title, where, row, registrar, registered = hook
         hook = Hook(title, where, row, registrar, Step(*registered))
     if fix is not None:
         applicability, words, edits = fix
-        fix = Fix(applicability, words, tuple(Edit(text, Location(*a), Location(*b)) for text, a, b in edits))
+        changes = tuple(Edit(text, Location(*a), Location(*b), name) for text, a, b, name in edits)
+        fix = Fix(applicability, words, changes)
     first, last = statement
     steps = tuple(Step(*step) for step in path)
     place, end_place = Location(*location), Location(*end)
-    return Diagnostic(
-        code, name, message, filename, place, end_place, confidence, hook, steps, (first, last), noqa_row, fix
-    )
+    about = (code, name, message, filename, place, end_place, confidence, hook, steps, (first, last))
+    return Diagnostic(*about, noqa_row, fix, unfixed)

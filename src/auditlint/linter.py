@@ -29,13 +29,17 @@ class Result(NamedTuple):
 
     `diagnostics` are sorted by file, row, column and code; file names in them, and in `files`, are relative to the
     working directory where they lie beneath it, else absolute. `errors` are paths that could not be linted.
-    `read` gives the bytes of a file that a finding names (none when the file has gone).
+    `read` gives the bytes of a file that a finding names (none when the file has gone), `fix_style` what the
+    configuration that holds for it wants fixes to write. `project` names all files that were analysed together with
+    those in `files`.
     """
 
     diagnostics: list[Diagnostic]
     files: list[str]
     errors: list[FileError]
     read: Callable[[str], bytes]
+    fix_style: Callable[[str], str] = lambda filename: Config().fix_style
+    project: Callable[[], list[str]] = list
 
 
 def lint(
@@ -46,9 +50,13 @@ def lint(
     isolated: bool = False,
     overrides: Overrides = Overrides(),
     stdin: Stdin | None = None,
+    overlays: Mapping[str, bytes] | None = None,
     options: Options = Options(),
 ) -> Result:
     """Lint the files and folders in `paths`, and `stdin` where given.
+
+    `overlays` are bytes that stand in for those of files, by the files' names as results give them; they come before
+    what `stdin` holds.
 
     The configuration is `config`, or read from `config_file`, or the defaults (`isolated`), or for each project the
     one found at or above its root. One that is found so and cannot be used is an error of that project alone.
@@ -64,10 +72,11 @@ def lint(
         target = stdin_target(stdin.filename, tree)
         held[target.path] = stdin.data
         targets = [*(other for other in targets if other.path != target.path), target]
+    held |= {os.path.abspath(name): data for name, data in (overlays or {}).items()}
     shown = Shown()
     diagnostics: set[Diagnostic] = set()
     requests = [
-        Request(universe, configs.of(universe.root), group, {t.name: held[t.path] for t in group if t.path in held})
+        Request(universe, configs.of(universe.root), group, _held_in(universe, held, tree))
         for universe, group in _by_universe(targets)
     ]
     requests = [request for request in requests if request.universe.root not in configs.unusable]
@@ -80,6 +89,12 @@ def lint(
         [shown.path(target.path) for target in targets if target.universe.root not in configs.unusable],
         [*configs.errors, *(error._replace(path=shown.path(error.path)) for error in dict.fromkeys(errors))],
         _reader({shown.path(path): data for path, data in held.items()}),
+        _fix_style(targets, configs, tree),
+        lambda: [
+            shown.path(os.path.join(universe.root, name))
+            for universe in dict.fromkeys(target.universe for target in targets)
+            for name in tree.files(universe)
+        ],
     )
 
 
@@ -216,6 +231,24 @@ def _by_universe(targets: Iterable[Target]) -> list[tuple[Universe, list[Target]
     for target in targets:
         groups.setdefault(target.universe, []).append(target)
     return sorted(groups.items())
+
+
+def _held_in(universe: Universe, held: Mapping[str, bytes], tree: Tree) -> dict[str, bytes]:
+    """What stands in for files of `universe`, by their names there."""
+    start = os.path.join(universe.root, "")
+    names = {path: path.removeprefix(start).replace(os.sep, "/") for path in held if path.startswith(start)}
+    known = tree.files(universe) if names else {}
+    return {name: held[path] for path, name in names.items() if name in known}
+
+
+def _fix_style(targets: Iterable[Target], configs: Configs, tree: Tree) -> Callable[[str], str]:
+    roots = {target.path: target.universe.root for target in targets}
+
+    def fix_style(filename: str) -> str:
+        path = os.path.abspath(filename)
+        return configs.of(roots[path] if path in roots else tree.target(path).universe.root).fix_style
+
+    return fix_style
 
 
 class Shown:

@@ -66,12 +66,26 @@ class TestJson:
                         }
                     ],
                 },
+                "unfixed": None,
             }
         ]
 
     def test_what_is_missing_is_null(self, finding: Diagnostic) -> None:
         (entry,) = json.loads(shown("json", [finding._replace(hook=None, path=(), fix=None)]))
-        assert (entry["hook"], entry["path"], entry["fix"]) == (None, [], None)
+        assert (entry["hook"], entry["path"], entry["fix"], entry["unfixed"]) == (None, [], None, None)
+
+    def test_why_there_is_no_fix(self, finding: Diagnostic) -> None:
+        (entry,) = json.loads(shown("json", [finding._replace(fix=None, unfixed="read again in the hook")]))
+        assert (entry["fix"], entry["unfixed"]) == (None, "read again in the hook")
+
+    def test_an_edit_of_another_file_names_it(self, finding: Diagnostic) -> None:
+        place = Location(1, 1)
+        edits = (Edit("a\n", place, place), Edit("b\n", place, place, "main.py"))
+        (entry,) = json.loads(shown("json", [finding._replace(fix=Fix("unsafe", "defer it", edits))]))
+        assert [(edit["content"], edit.get("filename")) for edit in entry["fix"]["edits"]] == [
+            ("a\n", None),
+            ("b\n", "main.py"),
+        ]
 
     def test_no_findings_are_an_empty_array(self) -> None:
         assert shown("json", []) == "[]\n"
@@ -178,6 +192,27 @@ class TestSarif:
         (change,) = result["fixes"][0]["artifactChanges"]
         assert change["replacements"][0]["insertedContent"] == {"text": "detach()"}
 
+    def test_a_fix_has_a_change_for_each_file(self, finding: Diagnostic) -> None:
+        place = Location(1, 1)
+        edits = (Edit("a", *finding[4:6]), Edit("b\n", place, place, "main.py"), Edit("c\n", place, place))
+        (result,) = self.log([finding._replace(fix=Fix("unsafe", "defer it", edits))])["runs"][0]["results"]
+        (fix,) = result["fixes"]
+        assert fix["description"] == {"text": "defer it"}
+        assert fix["properties"] == {"applicability": "unsafe"}
+        changes = {change["artifactLocation"]["uri"]: change["replacements"] for change in fix["artifactChanges"]}
+        assert [item["insertedContent"]["text"] for item in changes["pkg/stats.py"]] == ["a", "c\n"]
+        assert changes["main.py"] == [
+            {
+                "deletedRegion": {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1},
+                "insertedContent": {"text": "b\n"},
+            }
+        ]
+
+    def test_why_there_is_no_fix_is_a_property(self, finding: Diagnostic) -> None:
+        (result,) = self.log([finding._replace(fix=None, unfixed="read again")])["runs"][0]["results"]
+        assert "fixes" not in result
+        assert result["properties"] == {"confidence": "definite", "unfixed": "read again"}
+
     def test_levels(self, finding: Diagnostic) -> None:
         found = [finding._replace(confidence="possible"), finding._replace(code="AUD901", hook=None, path=(), fix=None)]
         assert [result["level"] for result in self.log(found)["runs"][0]["results"]] == ["warning", "note"]
@@ -257,7 +292,13 @@ findings = st.builds(
     st.tuples(st.integers(0, 9), st.integers(0, 9)),
     st.integers(0, 9),
     st.none()
-    | st.builds(Fix, st.just("unsafe"), words, st.lists(st.builds(Edit, words, places, places), max_size=2).map(tuple)),
+    | st.builds(
+        Fix,
+        st.just("unsafe"),
+        words,
+        st.lists(st.builds(Edit, words, places, places, st.sampled_from(["", "b.py"])), max_size=3).map(tuple),
+    ),
+    words,
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditlint.diagnostics import Diagnostic, Hook, Location, Step
+from auditlint.diagnostics import Diagnostic, Fix, Hook, Location, Step
 from auditlint.reporters import render, statistics
 
 SOURCE = """\
@@ -194,6 +194,7 @@ def test_no_text_and_no_location_breaks_it(
         hook=Hook(name, place, row, name, step),
         path=(step, step),
         statement=(first, last),
+        unfixed=place,
     )
     report = shown(found, source=source, width=width)
     assert report.endswith("\n")
@@ -201,10 +202,33 @@ def test_no_text_and_no_location_breaks_it(
 
 
 def test_concise_is_one_line_a_finding(finding: Diagnostic) -> None:
-    report = render("concise", [finding, finding], read=lambda name: b"", color=False, width=80)
+    report = render("concise", [finding._replace(fix=None)] * 2, read=lambda name: b"", color=False, width=80)
     assert report == "pkg/stats.py:2:32: AUD101 `.item()` makes the host wait\n" * 2
-    colored = render("concise", [finding], read=lambda name: b"", color=True, width=80)
-    assert ESCAPES.sub("", colored) == report[: len(report) // 2]
+
+
+def test_concise_marks_what_can_be_fixed(finding: Diagnostic) -> None:
+    def concise(found: Diagnostic, *, color: bool = False, unsafe_fixes: bool = False) -> str:
+        read = str.encode
+        return render("concise", [found], read=read, color=color, width=80, unsafe_fixes=unsafe_fixes)
+
+    marked = "pkg/stats.py:2:32: AUD101 [*] `.item()` makes the host wait\n"
+    unsafe = finding._replace(fix=Fix("unsafe", "", ()))
+    assert concise(finding) == concise(finding, unsafe_fixes=True) == concise(unsafe, unsafe_fixes=True) == marked
+    assert concise(unsafe) == marked.replace("[*] ", "")
+    assert ESCAPES.sub("", concise(finding, color=True)) == marked
+
+
+def test_why_there_is_no_fix_is_said_within_the_width(finding: Diagnostic) -> None:
+    reason = "the value is read again in the hook before it ends, so that it cannot be read after the pass"
+    none = finding._replace(fix=None, unfixed=reason)
+    assert shown(none).split("\n")[-4:] == [
+        "                summarise              pkg/stats.py:2",
+        "  = fix         none: the value is read again in the hook before it ends, so",
+        "                that it cannot be read after the pass",
+        "",
+    ]
+    assert ESCAPES.sub("", shown(none, color=True)) == shown(none)
+    assert "fix" not in shown(finding._replace(fix=None))
 
 
 def test_statistics_count_codes_the_most_frequent_first(finding: Diagnostic) -> None:

@@ -10,11 +10,18 @@ FORMATS = ("full", "concise", "json", "github", "gitlab", "sarif", "junit")
 
 
 def render(
-    format: str, diagnostics: Sequence[Diagnostic], *, read: Callable[[str], bytes], color: bool, width: int
+    format: str,
+    diagnostics: Sequence[Diagnostic],
+    *,
+    read: Callable[[str], bytes],
+    color: bool,
+    width: int,
+    unsafe_fixes: bool = False,
 ) -> str:
     """Return the findings as text in one of `FORMATS`; it ends with a newline unless it is empty.
 
-    `read` gives the bytes of a file that a finding names. `color` and `width` (columns) concern `full` and `concise`.
+    `read` gives the bytes of a file that a finding names. `color` and `width` (columns) concern `full` and `concise`;
+    `unsafe_fixes`, which says that unsafe fixes are wanted, `concise`.
     """
     match format:
         case "full":
@@ -24,7 +31,7 @@ def render(
         case "concise":
             from auditlint.reporters import concise
 
-            return concise.render(diagnostics, color)
+            return concise.render(diagnostics, color, unsafe_fixes)
         case "json":
             from auditlint.reporters import json_
 

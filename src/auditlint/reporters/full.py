@@ -102,11 +102,21 @@ def _body(diagnostic: Diagnostic, rows: tuple[str, ...], paint: Painter, width: 
         yield f"{paint('blue', str(row))} {bar} {part.text}"
         yield f"{margin} {bar} {' ' * part.start}{paint(_tone(diagnostic), '^' * part.length)}"
     yield from _table(_facts(diagnostic), f"{margin} ", paint, width)
+    yield from _remedy(diagnostic, margin, paint, width)
+
+
+def _remedy(diagnostic: Diagnostic, margin: str, paint: Painter, width: int) -> Iterator[str]:
+    """What the fix does, or why there is none; nothing where nobody asked."""
     if fix := diagnostic.fix:
-        indent = f"{margin} = {'fix':<{_LABEL_WIDTH}}  "
-        lines = _wrap(f"{plain(fix.message)} ({fix.applicability})", width, indent, " " * len(indent))
-        yield f"{margin} {paint('blue', '=')} {paint('cyan', 'fix')}{lines[0][len(margin) + 6 :]}"
-        yield from lines[1:]
+        text = f"{plain(fix.message)} ({fix.applicability})"
+    elif diagnostic.unfixed:
+        text = f"none: {plain(diagnostic.unfixed)}"
+    else:
+        return
+    indent = f"{margin} = {'fix':<{_LABEL_WIDTH}}  "
+    first, *more = _wrap(text, width, indent, " " * len(indent))
+    yield f"{margin} {paint('blue', '=')} {paint('cyan', 'fix')}{first[len(margin) + 6 :]}"
+    yield from more
 
 
 def _facts(diagnostic: Diagnostic) -> list[_Row]:

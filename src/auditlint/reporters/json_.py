@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from auditlint.diagnostics import Diagnostic, Fix, Hook, Location, Step
+from auditlint.diagnostics import Diagnostic, Edit, Fix, Hook, Location, Step
 from auditlint.rules import url
 
 
@@ -29,6 +29,7 @@ def _finding(diagnostic: Diagnostic) -> dict[str, Any]:
         "noqa_row": diagnostic.noqa_row,
         "url": url(diagnostic.code),
         "fix": _fix(diagnostic.fix) if diagnostic.fix else None,
+        "unfixed": diagnostic.unfixed or None,
     }
 
 
@@ -51,12 +52,18 @@ def _hook(hook: Hook) -> dict[str, Any]:
 
 
 def _fix(fix: Fix) -> dict[str, Any]:
-    edits = [
-        {
-            "content": edit.content,
-            "location": _location(edit.location),
-            "end_location": _location(edit.end_location),
-        }
-        for edit in fix.edits
-    ]
-    return {"applicability": fix.applicability, "message": fix.message, "edits": edits}
+    return {
+        "applicability": fix.applicability,
+        "message": fix.message,
+        "edits": [_edit(edit) for edit in fix.edits],
+    }
+
+
+def _edit(edit: Edit) -> dict[str, Any]:
+    shown = {
+        "content": edit.content,
+        "location": _location(edit.location),
+        "end_location": _location(edit.end_location),
+    }
+    # Named only where it is another file than the finding's.
+    return {**shown, "filename": edit.filename} if edit.filename else shown

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import auditlint
-from auditlint.diagnostics import Diagnostic, Edit, Location, Step
+from auditlint.diagnostics import Diagnostic, Edit, Fix, Location, Step
 from auditlint.rules import RULES, page, url
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -72,14 +72,11 @@ def _result(diagnostic: Diagnostic, index: int) -> dict[str, Any]:
         ]
     if diagnostic.path:
         result["codeFlows"] = [{"threadFlows": [{"locations": _flow(diagnostic)}]}]
-    if diagnostic.fix:
-        change = {
-            "artifactLocation": _artifact(diagnostic.filename),
-            "replacements": [_replacement(edit) for edit in diagnostic.fix.edits],
-        }
-        # The schema wants at least one replacement.
-        if diagnostic.fix.edits:
-            result["fixes"] = [{"description": {"text": diagnostic.fix.message}, "artifactChanges": [change]}]
+    # The schema wants at least one replacement in a fix.
+    if diagnostic.fix and diagnostic.fix.edits:
+        result["fixes"] = [_fix(diagnostic.fix, diagnostic.filename)]
+    if diagnostic.unfixed:
+        result["properties"]["unfixed"] = diagnostic.unfixed
     return result
 
 
@@ -95,6 +92,21 @@ def _flow(diagnostic: Diagnostic) -> list[dict[str, Any]]:
 
 def _leads(step: Step) -> str:
     return f"{step.name} calls on"
+
+
+def _fix(fix: Fix, filename: str) -> dict[str, Any]:
+    by_file: dict[str, list[Edit]] = {}
+    for edit in fix.edits:
+        by_file.setdefault(edit.filename or filename, []).append(edit)
+    changes = [
+        {"artifactLocation": _artifact(name), "replacements": [_replacement(edit) for edit in edits]}
+        for name, edits in by_file.items()
+    ]
+    return {
+        "description": {"text": fix.message},
+        "artifactChanges": changes,
+        "properties": {"applicability": fix.applicability},
+    }
 
 
 def _replacement(edit: Edit) -> dict[str, Any]:

@@ -1,0 +1,238 @@
+"""The edits of plans: texts of what is rewritten, finalize points, imports; a file's rewriter is made when needed."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+from auditlint.diagnostics import Edit
+from auditlint.fixes.deferral import Texts, cache_name, uses_time
+from auditlint.fixes.flow import Rewrite
+from auditlint.fixes.layout import Unwritable
+from auditlint.fixes.placement import Point
+from auditlint.fixes.plain_text import Name, plain_function
+from auditlint.fixes.plan import LIBRARY, PLAIN, Plan
+from auditlint.fixes.reads import Read
+from auditlint.fixes.rewriter import Rewriter
+from auditlint.fixes.tree import FileTree, Trees
+from auditlint.fixes.uses import report_kind
+
+LIBRARY_MODULE = "auditlint.defer"
+_CALL = re.compile(r"(?P<name>[\w.]+)\((?P<arguments>.*)\)", re.DOTALL)
+_FINALIZER = re.compile(r"\b(finalize|flush)\(")
+
+
+def edits_of(plans: Sequence[Plan], trees: Trees, together: Collection[Plan]) -> list[tuple[Edit, ...] | str]:
+    """The edits of each plan, or why they cannot be written.
+
+    Plans in `together` are going to be carried out in one go: what they import into one file, and finalize at one
+    place, they do in one statement.
+    """
+    rewriters = _Rewriters(trees)
+    rewrites: dict[str, dict[ast.AST, Rewrite]] = {}
+    reads: dict[ast.AST, Read] = {}
+    for plan in plans:
+        reads[plan.read.root] = plan.read
+        for one in plan.rewrites:
+            rewrites.setdefault(one.file.filename, {})[one.node] = one
+    drafts: list[_Draft | str] = []
+    for plan in plans:
+        try:
+            drafts.append(_Draft(plan, rewriters, rewrites, reads))
+        except Unwritable as error:
+            drafts.append(str(error))
+    shared = [
+        draft for draft, plan in zip(drafts, plans, strict=True) if isinstance(draft, _Draft) and plan in together
+    ]
+    return [draft if isinstance(draft, str) else _edits(draft, shared) for draft in drafts]
+
+
+def _edits(draft: _Draft, shared: Sequence[_Draft]) -> tuple[Edit, ...] | str:
+    try:
+        return draft.edits(shared if draft in shared else (draft,))
+    except Unwritable as error:
+        return str(error)
+
+
+class _Rewriters:
+    """One rewriter a file."""
+
+    def __init__(self, trees: Trees) -> None:
+        self._trees = trees
+        self._known: dict[str, Rewriter] = {}
+
+    def of(self, filename: str) -> Rewriter:
+        if filename not in self._known:
+            file = self._trees.file(filename)
+            if file is None:
+                raise Unwritable("a file to change cannot be parsed")
+            self._known[filename] = Rewriter(file.source, file.tree)
+        return self._known[filename]
+
+
+class _Draft:
+    """The edits of one plan while they are made, with the names that each file has to import for them."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        rewriters: _Rewriters,
+        rewrites: dict[str, dict[ast.AST, Rewrite]],
+        reads: dict[ast.AST, Read],
+    ) -> None:
+        self._plan = plan
+        self._rewriters = rewriters
+        self._rewrites = rewrites
+        self._reads = reads
+        self.imports: dict[str, dict[str, set[str]]] = {}
+        files: dict[str, FileTree] = {one.file.filename: one.file for one in plan.rewrites}
+        self._rewritten = [edit for filename, file in files.items() for edit in self._rewrite(filename, file)]
+        self.points = {(point.filename, point.where, point.node): [] for point in plan.points}
+        self._functions: list[Edit] = []
+        for point in plan.points:
+            self.points[point.filename, point.where, point.node] += self._code(point)
+
+    def edits(self, shared: Sequence[_Draft]) -> tuple[Edit, ...]:
+        """All edits; imports and finalize points are those of all drafts in `shared`, where this one has any.
+
+        Raises:
+            Unwritable: when one of them cannot be written.
+        """
+        edits = [*self._rewritten, *self._functions]
+        for filename, where, node in self.points:
+            codes = [code for one in shared for code in one.points.get((filename, where, node), ())]
+            if codes:
+                edits += self._in(filename, self._put(filename, where, node, "\n".join(joined(codes))))
+        for filename in self.imports:
+            modules: dict[str, set[str]] = {}
+            for one in shared:
+                for module, names in one.imports.get(filename, {}).items():
+                    modules.setdefault(module, set()).update(names)
+            for module, names in sorted(modules.items()):
+                edits += self._in(filename, self._rewriters.of(filename).imports(module, sorted(names)))
+        home = self._plan.file.filename
+        named = [edit._replace(filename="" if edit.filename == home else edit.filename) for edit in edits]
+        return tuple(_in_order(dict.fromkeys(named)))
+
+    def _put(self, filename: str, where: str, node: ast.stmt, code: str) -> Sequence[Edit]:
+        rewriter = self._rewriters.of(filename)
+        if where == "return":
+            assert isinstance(node, ast.Return)
+            free = (name for name in ("output", "result", "returned") if name not in rewriter.taken())
+            return rewriter.returned(node, next(free, "value_of_the_pass"), code)
+        insert = {"after": rewriter.after, "before": rewriter.before, "first": rewriter.first, "last": rewriter.last}
+        return [insert[where](node, code)]
+
+    def _in(self, filename: str, edits: Sequence[Edit]) -> list[Edit]:
+        return [edit._replace(filename=filename) for edit in edits]
+
+    def _rewrite(self, filename: str, file: FileTree) -> list[Edit]:
+        rewriter = self._rewriters.of(filename)
+        texts = Texts(
+            file,
+            rewriter,
+            self._rewrites[filename],
+            self._reads,
+            lambda name: self._called(filename, name),
+            self._plan.hook,
+            plain=self._plan.style == PLAIN,
+        )
+        own = {one.node for one in self._plan.rewrites if one.file is file}
+        edits: list[Edit] = []
+        for node in texts.outermost():
+            if not any(one in own for one in ast.walk(node)):
+                continue
+            if self._rewrites[filename][node].kind == "delete":
+                assert isinstance(node, ast.stmt)
+                edits.append(rewriter.delete_statement(node))
+            elif isinstance(node, ast.stmt):
+                edits.append(rewriter.replace_statement(node, texts.text(node)))
+            else:
+                edits.append(rewriter.replace(node, texts.text(node)))
+                edits += self._cached(filename, self._rewrites[filename][node])
+                if isinstance(node, ast.Call) and report_kind(node) == "scalar" and uses_time(file, node):
+                    self._wanted(filename, "time", "")
+        return self._in(filename, edits)
+
+    def _cached(self, filename: str, rewrite: Rewrite) -> list[Edit]:
+        """Where a copy to the device is kept: a cached method, made in front of the hook."""
+        call = rewrite.node
+        if rewrite.before is None or not isinstance(call, ast.Call):
+            return []
+        rewriter = self._rewriters.of(filename)
+        cache = rewriter.bound_as("functools", "cache")
+        if cache is None:
+            cache = "functools.cache"
+            self._wanted(filename, "functools", "")
+        return [rewriter.before(rewrite.before, f"{cache_name(call)} = {cache}({rewriter.code(call.func)})")]
+
+    def _code(self, point: Point) -> list[str]:
+        """What is written at a point."""
+        if self._plan.style == LIBRARY:
+            return [_FINALIZER.sub(lambda match: f"{self._called(point.filename, match[1])}(", point.code)]
+        if point.code.startswith("flush("):
+            return []
+        name: Name = "finalize_reads" if self._plan.read.form == "item" else "finalize_copies"
+        return [point.code.replace("finalize(", f"{self._plain_finalizer(point, name)}(")]
+
+    def _plain_finalizer(self, point: Point, name: Name) -> str:
+        """The name of the generated function in a file; it is put there if it is not there yet."""
+        rewriter = self._rewriters.of(point.filename)
+        if name in rewriter.taken():
+            return name
+        function = plain_function(name)
+        for module in function.imports:
+            self._wanted(point.filename, module, "")
+        self._functions += self._in(point.filename, [rewriter.module_level(point.node, function.source)])
+        return function.name
+
+    def _called(self, filename: str, name: str) -> str:
+        """How a name of the library is written in a file."""
+        rewriter = self._rewriters.of(filename)
+        bound = rewriter.bound_as(LIBRARY_MODULE, name)
+        if bound is not None:
+            return bound
+        if name in rewriter.taken():
+            self._wanted(filename, LIBRARY_MODULE, "")
+            return f"{LIBRARY_MODULE}.{name}"
+        self._wanted(filename, LIBRARY_MODULE, name)
+        return name
+
+    def _wanted(self, filename: str, module: str, name: str) -> None:
+        names = self.imports.setdefault(filename, {}).setdefault(module, set())
+        if name:
+            names.add(name)
+
+
+def joined(codes: Sequence[str]) -> list[str]:
+    """Statements for one place: one call for all containers, and none that only flushes beside it."""
+    containers: dict[str, list[str]] = {}
+    others: list[str] = []
+    for code in dict.fromkeys(codes):
+        call = _CALL.fullmatch(code)
+        if call is None:
+            others.append(code)
+        elif call["arguments"]:
+            containers.setdefault(call["name"], []).append(call["arguments"])
+    calls = [f"{name}({', '.join(dict.fromkeys(arguments))})" for name, arguments in containers.items()]
+    if not calls and not others:
+        return list(dict.fromkeys(codes))
+    return [*calls, *others]
+
+
+def _in_order(edits: Iterable[Edit]) -> list[Edit]:
+    """The edits by place; what is inserted at one place, at the ends of several blocks, is one, inner blocks first."""
+    found: list[Edit] = []
+    for edit in sorted(edits, key=lambda one: (one.filename, one.location, one.end_location, -_depth(one.content))):
+        last = found[-1] if found else None
+        if last is not None and last[1:] == edit[1:] and edit.location == edit.end_location:
+            found[-1] = last._replace(content=last.content + edit.content)
+        else:
+            found.append(edit)
+    return found
+
+
+def _depth(content: str) -> int:
+    line = content.strip("\n")
+    return len(line) - len(line.lstrip())

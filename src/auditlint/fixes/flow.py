@@ -1,0 +1,429 @@
+"""Where the value of a read goes: through what computes, into what stores or reports, along names, calls and returns.
+
+The result names what has to be rewritten, and where values end; or why they cannot be deferred.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from auditlint.diagnostics import Diagnostic
+from auditlint.fixes import idioms
+from auditlint.fixes.functions import (
+    Returned,
+    argument_for,
+    call_on_path,
+    callee,
+    is_outer,
+    is_parameter,
+    only_keeps,
+    origin,
+    parameter_for,
+)
+from auditlint.fixes.reads import Read
+from auditlint.fixes.tree import FileTree, FunctionNode, Trees
+from auditlint.fixes.uses import (
+    DISPLAYS,
+    computes,
+    has_step,
+    is_array,
+    keeps,
+    maps,
+    opened_here,
+    passes,
+    report_kind,
+    reports_only,
+    root_of,
+    sums_of,
+    untouched,
+    uses_of,
+)
+
+_MOST = 60  # expressions that one value is followed through
+
+
+class Rewrite(NamedTuple):
+    """An expression that is to be replaced.
+
+    "read": a read by its deferred form. "derive": a computation from `leaves` by a deferred one. "call": a report or an
+    export by a deferred call. Of statements: "add", `x += value`, by an assignment; "guard", a test whose body only
+    reports, by a deferred call; "delete" by nothing. "move": a copy to the device by one that is kept; `before` is the
+    statement in front of which its cache is made.
+    """
+
+    kind: str
+    file: FileTree
+    node: ast.expr | ast.stmt
+    leaves: tuple[ast.expr, ...] = ()
+    before: ast.stmt | None = None
+
+
+class Store(NamedTuple):
+    """A value ends in a container or an attribute: `target` is the container, or the attribute if `slot`."""
+
+    file: FileTree
+    function: FunctionNode
+    target: ast.expr
+    slot: bool
+
+
+class Impossible(Exception):
+    """The value cannot be deferred; the text says why, and follows "none: "."""
+
+
+class Flow:
+    """What one read's value passes through. `doubts` are reasons why the rewrite is not safe."""
+
+    def __init__(self) -> None:
+        self.rewrites: dict[tuple[str, ast.AST], Rewrite] = {}
+        self.stores: list[Store] = []
+        self.reports: list[tuple[FileTree, ast.AST]] = []
+        self.returned: list[Returned] = []
+        self.doubts: list[str] = []
+
+    def rewrite(self, kind: str, file: FileTree, node: ast.expr | ast.stmt, leaf: ast.expr | None = None) -> None:
+        key = (file.filename, node)
+        held = self.rewrites.get(key)
+        leaves = held.leaves if held is not None else ()
+        if leaf is not None and leaf not in leaves:
+            leaves = (*leaves, leaf)
+        self.rewrites[key] = Rewrite(kind, file, node, leaves)
+
+    def doubt(self, reason: str) -> None:
+        if reason not in self.doubts:
+            self.doubts.append(reason)
+
+
+class Follower:
+    """Follows one read. `hook` is the function that torch calls, None where it is in no file that can be read."""
+
+    def __init__(self, trees: Trees, diagnostic: Diagnostic, hook: FunctionNode | None) -> None:
+        self.trees = trees
+        self.diagnostic = diagnostic
+        self.hook = hook
+        self.flow = Flow()
+        self.seen: set[tuple[str, ast.AST]] = set()
+        # Function -> the calls that it was entered by, for values that it returns.
+        self.entered: dict[FunctionNode, tuple[FileTree, ast.Call]] = {}
+        # Names and attributes that hold a deferred value, by function (None: an attribute, in all functions).
+        self.slots: set[str] = set()
+        self.form = ""
+
+    def follow(self, file: FileTree, read: Read) -> Flow:
+        """Everything that the value of `read` passes through.
+
+        Raises:
+            Impossible: when it cannot be deferred.
+        """
+        if read.operand is None:
+            self._opaque(file, read.whole)
+            return self.flow
+        self.form = read.form
+        self._movable(file, read.operand, "an operand that")
+        self.flow.rewrite("read", file, read.root)
+        self._from(file, read.root)
+        return self.flow
+
+    def _opaque(self, file: FileTree, node: ast.expr) -> None:
+        """A call or string that formats or writes tensors: the whole is deferred."""
+        if isinstance(node, ast.Call) and (kind := report_kind(node)):
+            self._report(file, node, kind, None)
+            return
+        if self.diagnostic.code == "AUD108":
+            raise Impossible("the bytes are wanted in the hook")
+        self._from(file, node, opaque=True)
+
+    def _from(self, file: FileTree, start: ast.expr, *, opaque: bool = False, part: int | None = None) -> None:
+        """Follow the value of the expression `start`; it is the element `part` of a tuple that `start` gives."""
+        key = (file.filename, start)
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        if len(self.seen) > _MOST:
+            raise Impossible("the value goes through too many hands")
+        leaf: ast.expr | None = None if opaque else start
+        region: ast.expr | None = start if opaque else None
+        current = start
+        while True:
+            above = file.parents[current]
+            passed = passes(above, current)
+            step = computes(above, current) if passed is None else None
+            if step is not None:
+                current = region = step
+                part = None
+                continue
+            if passed is None:
+                break
+            if region is not None:
+                self._derive(file, region, leaf)
+                region = None
+            part = passed.elts.index(current) if isinstance(passed, ast.Tuple) and part is None else None
+            current = leaf = passed
+        if isinstance(above, (ast.Call, ast.keyword)):
+            self._argument(file, above, current, leaf, region)
+            return
+        if isinstance(above, ast.If) and reports_only(above):
+            # The computation becomes part of the deferred call.
+            self._ends(file, above, current)
+            if leaf is not None:
+                self.flow.rewrite("guard", file, above, leaf)
+            return
+        if region is not None:
+            self._derive(file, region, leaf)
+        self._ends(file, above, current, part)
+
+    def _derive(self, file: FileTree, region: ast.expr, leaf: ast.expr | None) -> None:
+        self._movable(file, region, "an expression that")
+        self.flow.rewrite("derive", file, region, leaf)
+
+    def _movable(self, file: FileTree, node: ast.expr, what: str) -> None:
+        for one in ast.walk(node):
+            if isinstance(one, (ast.Await, ast.Yield, ast.YieldFrom)):
+                raise Impossible(f"it is in {what} waits or yields")
+            if isinstance(one, ast.NamedExpr):
+                raise Impossible(f"it is in {what} binds a name")
+
+    # Where a value ends
+
+    def _ends(self, file: FileTree, above: ast.AST, node: ast.expr, part: int | None = None) -> None:
+        match above:
+            case ast.Expr():
+                return
+            case ast.Assign(targets=targets):
+                for target in targets:
+                    self._bound(file, target, node, part)
+            case ast.AnnAssign(target=target):
+                self._bound(file, target, node)
+            case ast.AugAssign(target=target) if isinstance(node, ast.List):
+                self._container(file, self._inside(file, node), target)
+            case ast.AugAssign(target=target):
+                self._added(file, above)
+                self._bound(file, target, node)
+            case ast.Return() | ast.Lambda():
+                self._returned(file, node, part)
+            case ast.comprehension(iter=iterated) if iterated is node:
+                raise Impossible("the hook loops over the value")
+            case ast.If(test=test) if test is node and reports_only(above):
+                self._movable(file, test, "a test that")
+                self.flow.rewrite("guard", file, above)
+                self.flow.doubt("the output moves to after the pass")
+                self.flow.reports.append((file, above))
+            case ast.If() | ast.While() | ast.Assert() | ast.IfExp() | ast.BoolOp() | ast.comprehension() | ast.Match():
+                raise Impossible("the value decides what the hook does next; a check one step late would not wait")
+            case ast.For() | ast.AsyncFor():
+                raise Impossible("the hook loops over the value")
+            case ast.Subscript():
+                raise Impossible("the value is a key or an index in the hook")
+            case ast.NamedExpr():
+                raise Impossible("it is bound inside an expression")
+            case ast.Raise():
+                raise Impossible("the value goes into an error")
+            case ast.Yield() | ast.YieldFrom() | ast.Await():
+                raise Impossible("the value is yielded")
+            case ast.withitem():
+                raise Impossible("the value manages a context")
+            case _:
+                raise Impossible("the value goes where it cannot be followed")
+
+    def _added(self, file: FileTree, statement: ast.AugAssign) -> None:
+        if self.form in ("cpu", "numpy", "list"):
+            raise Impossible("it is part of a sum that is made in place in the hook")
+        self.flow.rewrite("add", file, statement, statement.value)
+        self.flow.doubt("the running total becomes a `Deferred` until it is finalized")
+
+    def _inside(self, file: FileTree, node: ast.AST) -> FunctionNode:
+        function = file.function(node)
+        if function is None:
+            raise Impossible("it is in no function")
+        return function
+
+    def _bound(self, file: FileTree, target: ast.expr, node: ast.expr, part: int | None = None) -> None:
+        function = self._inside(file, node)
+        match target:
+            case ast.Name(id=name):
+                if is_outer(file, function, name):
+                    self._slot(file, function, target)
+                else:
+                    self._name(file, function, name)
+            case ast.Attribute():
+                self._slot(file, function, target)
+            case ast.Subscript(value=container):
+                self._container(file, function, container)
+            case ast.Tuple(elts=elements):
+                if part is None or any(isinstance(one, ast.Starred) for one in elements) or part >= len(elements):
+                    raise Impossible("the value is unpacked")
+                self._bound(file, elements[part], node)
+            case _:
+                raise Impossible("the value goes where it cannot be followed")
+
+    def _slot(self, file: FileTree, function: FunctionNode, target: ast.expr) -> None:
+        text = ast.unparse(target)
+        self.flow.stores.append(Store(file, function, target, True))
+        if text in self.slots:
+            return
+        self.slots.add(text)
+        for body in self._bodies(file, function):
+            for one in uses_of(body, text):
+                self._from(file, one)
+            for sum_ in sums_of(body, text):
+                self._added(file, sum_)
+
+    def _name(self, file: FileTree, function: FunctionNode, name: str) -> None:
+        """A local variable holds the value: follow what reads it."""
+        key = f"{id(function)} {name}"
+        if key in self.slots:
+            return
+        self.slots.add(key)
+        for one in ast.walk(function):
+            if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load):
+                if file.function(one) is not function:
+                    raise Impossible(f"a nested function uses `{name}`")
+                if not untouched(file, one):
+                    self._from(file, one)
+        for sum_ in sums_of(function, name):
+            self._added(file, sum_)
+
+    def _container(self, file: FileTree, function: FunctionNode, container: ast.expr) -> None:
+        """The value is put into a container: a local one is followed, another one is where it ends."""
+        root = root_of(container)
+        if isinstance(root, ast.Name) and not is_outer(file, function, root.id):
+            other = origin(file, function, root.id)
+            if other is not None:
+                self._container(file, function, other)
+                self._reread(file, function, root)
+                return
+            if not is_parameter(function, root.id):
+                self._name(file, function, root.id)
+                return
+            if function is not self.hook and self._given(file, function, root.id):
+                self._reread(file, function, root)
+                return
+        if is_array(file, root):
+            raise Impossible(f"`{ast.unparse(root)}` is an array or a tensor, which takes only numbers")
+        self.flow.stores.append(Store(file, function, root, False))
+        for body in self._bodies(file, function):
+            self._reread(file, body, root)
+
+    def _given(self, file: FileTree, function: FunctionNode, name: str) -> bool:
+        """A helper's parameter is the container: it is the caller's argument. False where no caller is known."""
+        found = self.entered.get(function)
+        if found is None and isinstance(function, ast.FunctionDef):
+            found = call_on_path(self.trees, self.diagnostic.path, file, function)
+        if found is None:
+            return False
+        where, call = found
+        argument = argument_for(call, function, name)
+        if argument is None:
+            raise Impossible("the container comes from a call that cannot be followed")
+        self._container(where, self._inside(where, call), argument)
+        return True
+
+    def _reread(self, file: FileTree, function: FunctionNode, root: ast.expr) -> None:
+        """What else the hook does with the container is done with the values in it."""
+        for one in uses_of(function, ast.unparse(root)):
+            if not keeps(file, one):
+                self._from(file, one)
+
+    def _bodies(self, file: FileTree, function: FunctionNode) -> Iterable[FunctionNode]:
+        """The functions that run in the pass and may look at what was stored: on the path, in this file."""
+        found = {id(function): function}
+        for step in self.diagnostic.path:
+            if step.filename == file.filename:
+                node = file.named(step.name, step.row)
+                if node is not None:
+                    found[id(node)] = node
+        return found.values()
+
+    # Calls and returns
+
+    def _argument(
+        self, file: FileTree, above: ast.AST, node: ast.expr, leaf: ast.expr | None, region: ast.expr | None
+    ) -> None:
+        """The value is an argument of a call that does not only compute."""
+        call = file.parents[above] if isinstance(above, ast.keyword) else above
+        if not isinstance(call, ast.Call):
+            raise Impossible("the value goes where it cannot be followed")
+        if call.func is node:
+            raise Impossible("the value is called")
+        kind = report_kind(call)
+        if kind:
+            if region is not None:
+                # The computation becomes part of the deferred call.
+                self._movable(file, region, "an expression that")
+            self._report(file, call, kind, leaf)
+            return
+        if region is not None:
+            self._derive(file, region, leaf)
+        name = ast.unparse(call.func)
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        function = self._inside(file, call)
+        if method in idioms.STORES and isinstance(call.func, ast.Attribute):
+            plain = region is None and leaf is node and not isinstance(node, DISPLAYS)
+            if method in idioms.ITERATES and (plain or region is not None) and not isinstance(above, ast.keyword):
+                raise Impossible(f"`.{method}()` looks into the value in the hook")
+            if not isinstance(file.parents[call], (ast.Expr, ast.Lambda)) and method != "setdefault":
+                raise Impossible(f"the result of `.{method}()` is used")
+            self._container(file, function, call.func.value)
+            return
+        target = callee(file, call)
+        if target is None:
+            if name[:1].isupper() and only_keeps(file, name):
+                self._from(file, call)
+                return
+            raise Impossible(f"`{name}()` may read the value in the hook")
+        parameter = parameter_for(call, target, above, node)
+        if parameter is None:
+            raise Impossible(f"`{name}()` takes the value in a way that cannot be followed")
+        self.entered[target] = (file, call)
+        self._name(file, target, parameter)
+
+    def _report(self, file: FileTree, call: ast.Call, kind: str, leaf: ast.expr | None) -> None:
+        above = file.parents[call]
+        if not isinstance(above, (ast.Expr, ast.Lambda)):
+            raise Impossible(f"the result of `{ast.unparse(call.func)}()` is used")
+        self._movable(file, call, "a call that")
+        name = ast.unparse(call.func)
+        if kind == "file":
+            written = call.args[1] if len(call.args) > 1 else None
+            if isinstance(written, ast.Name) and opened_here(file, call, written.id):
+                raise Impossible("the file is open in the hook only")
+            self.flow.doubt("the file is written after the pass")
+        elif kind == "step" and not any(one.arg == "step" for one in call.keywords):
+            raise Impossible(f"`{name}()` without `step=` would count the values for a later step")
+        elif kind == "scalar":
+            if not has_step(call):
+                self.flow.doubt("without an explicit step the writer counts it for a later one")
+        elif kind == "step":
+            self.flow.doubt("the values are logged after the pass")
+        else:
+            self.flow.doubt("the output moves to after the pass")
+        self.flow.reports.append((file, call))
+        self.flow.rewrite("call", file, call, leaf)
+
+    def _returned(self, file: FileTree, node: ast.expr, part: int | None) -> None:
+        function = file.function(node)
+        assert function is not None
+        if function is self.hook:
+            raise Impossible("the hook returns the value into the pass")
+        mapper = file.parents[function]
+        if isinstance(function, ast.Lambda) and isinstance(mapper, ast.Call) and maps(mapper):
+            self.flow.doubt(f"`{ast.unparse(mapper.func)}()` is taken to hand on what the function gives")
+            self._from(file, mapper)
+            return
+        if not isinstance(function, ast.FunctionDef):
+            raise Impossible("the value is returned from a function that cannot be followed")
+        if function in self.entered:
+            where, call = self.entered[function]
+            self._from(where, call, part=part)
+            return
+        found = call_on_path(self.trees, self.diagnostic.path, file, function)
+        if found is None:
+            raise Impossible(f"`{function.name}()` returns it to a call that cannot be followed")
+        if any(isinstance(one, (ast.Yield, ast.YieldFrom)) for one in ast.walk(function)) or function.decorator_list:
+            raise Impossible(f"`{function.name}()` is no plain function")
+        where, call = found
+        self.entered[function] = found
+        self.flow.returned.append(Returned(function.name, file, where, call))
+        self._from(where, call, part=part)

@@ -1,0 +1,115 @@
+"""Plans whose rewrites meet: one expression that several reads go into is rewritten once, for all of them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from auditlint.fixes.flow import Rewrite
+from auditlint.fixes.operands import is_function, nature
+from auditlint.fixes.plan import Plan
+
+_Key: TypeAlias = tuple[str, ast.AST]
+
+
+def joined(plans: Sequence[Plan | str]) -> list[Plan | str]:
+    """The plans with the leaves that others bring into their rewrites; those that meet are safe or unsafe together."""
+    found = list(plans)
+    while True:
+        leaves = _leaves(found)
+        current = [plan if isinstance(plan, str) else _with(plan, leaves) for plan in found]
+        judged = [plan if isinstance(plan, str) else _doubts(plan) for plan in current]
+        if not any(isinstance(one, str) for one, plan in zip(judged, found, strict=True) if isinstance(plan, Plan)):
+            break
+        found = [one if isinstance(one, str) else plan for one, plan in zip(judged, found, strict=True)]
+    sure = [
+        plan._replace(doubts=(*plan.doubts, *doubts)) if isinstance(plan, Plan) else plan
+        for plan, doubts in zip(current, judged, strict=True)
+    ]
+    return _shared(sure)
+
+
+def _key(rewrite: Rewrite) -> _Key:
+    return rewrite.file.filename, rewrite.node
+
+
+def _leaves(plans: Sequence[Plan | str]) -> dict[_Key, tuple[ast.expr, ...]]:
+    found: dict[_Key, dict[ast.expr, None]] = {}
+    for plan in plans:
+        if isinstance(plan, Plan):
+            for one in plan.rewrites:
+                found.setdefault(_key(one), {}).update(dict.fromkeys(one.leaves))
+    return {key: tuple(sorted(leaves, key=_position)) for key, leaves in found.items()}
+
+
+def _position(node: ast.expr) -> tuple[int, int, int]:
+    return node.lineno, node.col_offset, -(node.end_col_offset or 0)
+
+
+def _with(plan: Plan, leaves: dict[_Key, tuple[ast.expr, ...]]) -> Plan:
+    return plan._replace(rewrites=tuple(one._replace(leaves=leaves[_key(one)]) for one in plan.rewrites))
+
+
+def _shared(plans: list[Plan | str]) -> list[Plan | str]:
+    """Doubts about a rewrite are doubts about every plan that makes it."""
+    while True:
+        doubts: dict[_Key, dict[str, None]] = {}
+        for plan in plans:
+            if isinstance(plan, Plan):
+                for one in plan.rewrites:
+                    if one.kind != "read":
+                        doubts.setdefault(_key(one), {}).update(dict.fromkeys(plan.doubts))
+        after: list[Plan | str] = []
+        for plan in plans:
+            if isinstance(plan, Plan):
+                every = [text for one in plan.rewrites for text in doubts.get(_key(one), ())]
+                plan = plan._replace(doubts=tuple(dict.fromkeys((*plan.doubts, *every))))
+            after.append(plan)
+        if after == plans:
+            return after
+        plans = after
+
+
+def _doubts(plan: Plan) -> tuple[str, ...] | str:
+    """Doubts about what a plan computes later; or why it cannot: nothing in it but reads may be a tensor."""
+    doubts: list[str] = []
+    for rewrite in plan.rewrites:
+        if rewrite.kind != "derive" or not rewrite.leaves or not isinstance(rewrite.node, ast.expr):
+            continue
+        if any(_makes_text(one) for one in ast.walk(rewrite.node)):
+            doubts.append("the text is a `Deferred` until it is finalized")
+        for operand in _operands(rewrite.node, rewrite.leaves):
+            kind = nature(rewrite.file, operand, plan.hook)
+            if kind == "tensor":
+                return "the value is used to compute another tensor in the hook"
+            if kind == "unknown":
+                doubts.append(f"`{ast.unparse(operand)}` is taken for a host value")
+    return tuple(doubts)
+
+
+def _makes_text(node: ast.AST) -> bool:
+    match node:
+        case ast.JoinedStr() | ast.Call(func=ast.Name(id="str" | "repr" | "format") | ast.Attribute(attr="format")):
+            return True
+        case ast.BinOp(left=ast.Constant(value=str()), op=ast.Mod()):
+            return True
+    return False
+
+
+def _operands(node: ast.expr, leaves: Sequence[ast.expr]) -> list[ast.expr]:
+    """The largest parts of a computation that hold no leaf."""
+    found: list[ast.expr] = []
+    waiting: list[ast.AST] = [node]
+    while waiting:
+        one = waiting.pop()
+        if one in leaves or not isinstance(one, (ast.expr, ast.keyword)):
+            continue
+        if any(leaf is inner for inner in ast.walk(one) for leaf in leaves):
+            parts: list[ast.AST] = list(ast.iter_child_nodes(one))
+            if isinstance(one, ast.Call) and (isinstance(one.func, ast.Name) or is_function(one.func)):
+                parts.remove(one.func)
+            waiting.extend(parts)
+        elif isinstance(one, ast.expr) and not isinstance(one, ast.Constant):
+            found.append(one)
+    return found

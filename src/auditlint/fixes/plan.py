@@ -1,0 +1,183 @@
+"""For each finding: what its fix rewrites, where values are finalized, whether it is safe; or why it has none."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from auditlint.diagnostics import Diagnostic
+from auditlint.fixes.flow import Flow, Follower, Impossible, Rewrite
+from auditlint.fixes.functions import named_elsewhere
+from auditlint.fixes.moving import move_of
+from auditlint.fixes.placement import Function, Nowhere, Placement, Point, place
+from auditlint.fixes.reads import Read, Unreadable, read_of
+from auditlint.fixes.tree import FileTree, FunctionNode, Trees
+
+LIBRARY, PLAIN = "library", "plain"
+
+
+class Plan(NamedTuple):
+    """How the sync of one finding is removed. `read` is the read itself, None where a whole statement is deferred."""
+
+    file: FileTree
+    hook: FunctionNode
+    read: Read
+    rewrites: tuple[Rewrite, ...]
+    points: tuple[Point, ...]
+    doubts: tuple[str, ...]
+    words: str
+    style: str
+
+    @property
+    def safe(self) -> bool:
+        return not self.doubts
+
+
+def plans(trees: Trees, diagnostics: Sequence[Diagnostic], styles: Sequence[str]) -> list[Plan | str]:
+    """For each diagnostic a plan, or why there is none, each by itself."""
+    return [_plan(trees, item, style) for item, style in zip(diagnostics, styles, strict=True)]
+
+
+def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
+    if diagnostic.code.startswith("AUD9"):
+        return ""  # about a file or a comment
+    file = trees.file(diagnostic.filename)
+    if file is None:
+        return "the file cannot be parsed"
+    node = file.at(diagnostic.location, diagnostic.end_location)
+    if node is None or file.function(node) is None:
+        return "this form is not rewritten"
+    other = _other(file, node, diagnostic, style)
+    if other is not None:
+        return other
+    read = read_of(file, diagnostic, node)
+    if isinstance(read, Unreadable):
+        return read.reason
+    if diagnostic.hook is None:
+        return "the hook is not known"
+    hook = _hook(trees, diagnostic)
+    if hook is None:
+        return "the hook's definition is not at hand"
+    try:
+        flow = Follower(trees, diagnostic, hook.node).follow(file, read)
+    except Impossible as error:
+        return str(error)
+    if style == PLAIN:
+        unsupported = _not_plain(flow, read)
+        if unsupported:
+            return unsupported
+    placed = _placed(trees, diagnostic, hook, flow)
+    if isinstance(placed, Nowhere):
+        return placed.reason
+    points = tuple(dict.fromkeys(point for one in placed for point in one.points))
+    for returned in flow.returned:
+        if named_elsewhere(trees, returned):
+            flow.doubt(f"`{returned.name}()` is called elsewhere as well, and gives a `Deferred` there too")
+    doubts = (*_own_doubts(diagnostic, read), *flow.doubts, *(_doubted(one) for one in placed if not one.safe))
+    words = _words(flow, placed)
+    return Plan(file, hook.node, read, tuple(flow.rewrites.values()), points, doubts, words, style)
+
+
+def _other(file: FileTree, node: ast.expr, diagnostic: Diagnostic, style: str) -> Plan | str | None:
+    """The plan for a finding that is no read; None for one that is."""
+    function = file.function(node)
+    assert function is not None
+    read = Read(diagnostic, node, node, None, "")
+    if diagnostic.code == "AUD206":
+        move = move_of(file, node)
+        if isinstance(move, str):
+            return move
+        rewrite = Rewrite("move", file, node, before=move.definition)
+        doubts = move.doubts if diagnostic.confidence == "definite" else ("it may be no tensor", *move.doubts)
+        return Plan(file, function, read, (rewrite,), (), doubts, f"move `{move.name}` once for each device", style)
+    statement = file.parents[node]
+    emptied = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".empty_cache")
+    if diagnostic.code == "AUD107" and emptied and isinstance(statement, ast.Expr):
+        # To give cached memory back changes no value.
+        rewrite = Rewrite("delete", file, statement)
+        return Plan(
+            file, function, read, (rewrite,), (), ("memory stays cached in the pass",), "remove the call", style
+        )
+    return None
+
+
+def _hook(trees: Trees, diagnostic: Diagnostic) -> Function | None:
+    hook = diagnostic.hook
+    assert hook is not None
+    file = trees.file(hook.filename)
+    node = file.named(hook.name, hook.row) if file is not None else None
+    return Function(hook.filename, node) if node is not None else None
+
+
+def _placed(trees: Trees, diagnostic: Diagnostic, hook: Function, flow: Flow) -> list[Placement] | Nowhere:
+    """Where all that the flow stores and defers is finalized."""
+    assert diagnostic.hook is not None
+    wanted: dict[str, tuple[Function, ast.expr | None]] = {}
+    for store in flow.stores:
+        key = f"{store.file.filename} {id(store.function)} {ast.unparse(store.target)}"
+        wanted[key] = (Function(store.file.filename, store.function), store.target)
+    if not wanted:
+        for file, call in flow.reports:
+            function = file.function(call)
+            assert function is not None
+            wanted[""] = (Function(file.filename, function), None)
+    if not wanted:
+        return Nowhere("nothing is done with the value")
+    placed: list[Placement] = []
+    for function, target in wanted.values():
+        one = place(trees, hook, function, target, diagnostic.hook.registered)
+        if isinstance(one, Nowhere):
+            return one
+        placed.append(one)
+    return placed
+
+
+def _own_doubts(diagnostic: Diagnostic, read: Read) -> tuple[str, ...]:
+    if diagnostic.confidence != "definite":
+        return ("`defer` takes tensors only, and this may be something else",)
+    if diagnostic.code == "AUD105":
+        return ("the text is a `Deferred` until it is finalized",)
+    if read.form in ("cpu", "numpy"):
+        return ("the copy takes device memory until it is finalized, and is a `Deferred` until then",)
+    if read.form == "list" and not _literal_size(read.operand):
+        return ("the tensor takes device memory until it is finalized, and is a `Deferred` until then",)
+    return ()
+
+
+def _literal_size(operand: ast.expr | None) -> bool:
+    """Whether a tensor has a size that stands in the code: `p.topk(2).indices`."""
+    while isinstance(operand, ast.Attribute):
+        operand = operand.value
+    match operand:
+        case ast.Call(func=ast.Attribute(attr="topk"), args=[ast.Constant(value=int()), *_]):
+            return True
+        case ast.Call(func=ast.Attribute(attr="topk"), args=[_, ast.Constant(value=int()), *_]):
+            return True
+    return False
+
+
+def _not_plain(flow: Flow, read: Read) -> str:
+    """Why the plain style has no form for a flow; "" when it has."""
+    if flow.reports:
+        return 'the fix-style "plain" has no deferred calls'
+    if any(one.kind == "derive" for one in flow.rewrites.values()):
+        return 'the fix-style "plain" keeps tensors only, and this value is computed from a read'
+    if read.form not in ("item", "cpu"):
+        return 'the fix-style "plain" gives numbers and host tensors only'
+    if any(store.slot for store in flow.stores) and read.form == "cpu":
+        return 'the fix-style "plain" finalizes containers only'
+    return ""
+
+
+def _doubted(placement: Placement) -> str:
+    """Why a placement is not safe."""
+    return placement.words.partition("; ")[2] or "nothing shows that this runs after the pass"
+
+
+def _words(flow: Flow, placed: Sequence[Placement]) -> str:
+    """What the fix does, in one line."""
+    kinds = {one.kind for one in flow.rewrites.values()}
+    what = "defer the call" if kinds == {"call"} or flow.reports else "defer the read"
+    where = " and ".join(dict.fromkeys(one.words.partition("; ")[0] for one in placed))
+    return f"{what}, finalize {where}" if where else what

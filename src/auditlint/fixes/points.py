@@ -1,0 +1,325 @@
+"""Where a statement can be put after a run of the model: behind loops, before reads, inside the same block."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from auditlint.fixes.scopes import DEFS, SCOPES, Outline, Scope, dotted, last
+from auditlint.project.modules import TRY
+
+_LOOPS = (ast.For, ast.AsyncFor, ast.While)
+_LAZY = (ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.Lambda)
+_SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Assert)
+_LEAVES = (ast.Return, ast.Raise, ast.Yield, ast.YieldFrom)
+FINALIZERS = ("finalize", "finalize_reads")
+FLUSH = "flush()"
+
+
+class Point(NamedTuple):
+    """Where one statement goes.
+
+    `where` is "after" or "before" a statement, "first" in the body of a function (behind its docstring), "last" in the
+    body of a loop, or "return": between the value of a `return` and the leaving. `node` is that statement, function or
+    loop, and `code` what is put there.
+    """
+
+    filename: str
+    where: str
+    node: ast.stmt
+    code: str
+
+
+class Written(NamedTuple):
+    """A container as a function names it, and the statement that finalizes it there."""
+
+    path: tuple[str, ...]
+    code: str
+
+
+class Look(NamedTuple):
+    """One function that runs the model: the calls that do, the containers, the registering calls in it.
+
+    `raises`: the hook ends the pass by an exception, so that nothing right below the call may run.
+    """
+
+    filename: str
+    outline: Outline
+    scope: Scope
+    calls: Sequence[ast.Call]
+    containers: Sequence[Written]
+    sites: Sequence[ast.AST]
+    raises: bool = False
+
+
+def after_runs(look: Look, returns: bool) -> tuple[list[Point], list[str]]:
+    """The points after the runs of one function, and why there is none for some of the runs.
+
+    With `returns`, runs whose result is returned at once have points too.
+    """
+    points: dict[Point, None] = {}
+    reasons: list[str] = []
+    for call in look.calls:
+        statement = look.outline.statement(call)
+        reason = _hindrance(look, call, statement)
+        if not reason and isinstance(statement, ast.Return) and (look.raises or not returns):
+            reason = "the model is called in a `return`"
+        if reason or statement is None:
+            reasons.append(reason)
+        else:
+            points |= dict.fromkeys(_around(look, _caught(look, statement) if look.raises else statement))
+    return _only_last(look, [*points]), reasons
+
+
+def _hindrance(look: Look, call: ast.Call, statement: ast.stmt | None) -> str:
+    """Why nothing can be put right after the statement with this call."""
+    for _, parent in look.outline.chain(call):
+        if isinstance(parent, _LAZY) and parent is not look.scope:
+            return "the model is called in a comprehension or lambda"
+        if parent is statement:
+            break
+    if not isinstance(statement, (*_SIMPLE, ast.Return)):
+        return "the model is called in the head of a compound statement"
+    if any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in ast.walk(statement)):
+        return "the model is called in a `yield`"
+    if _mentions(look, statement, any_store=False) and not _hands_on(look, statement):
+        return "one statement calls the model and reads what the hook stored"
+    return ""
+
+
+def _hands_on(look: Look, statement: ast.stmt) -> bool:
+    """Whether a `return` gives the containers away without looking into them: `return model(x), acts`."""
+    if not isinstance(statement, ast.Return) or statement.value is None:
+        return False
+    parts: list[ast.expr] = [statement.value]
+    for part in parts:
+        if isinstance(part, (ast.Tuple, ast.List)):
+            parts.extend(part.elts)
+        elif isinstance(part, ast.Dict):
+            parts.extend(part.values)
+    paths = [each.path for each in look.containers]
+    whole = [part for part in parts if dotted(part) in paths]
+    named = [
+        each
+        for each in ast.walk(statement.value)
+        if isinstance(each, (ast.Name, ast.Attribute)) and dotted(each) in paths
+    ]
+    return all(any(each is part for part in whole) for each in named)
+
+
+def _caught(look: Look, statement: ast.stmt) -> ast.stmt:
+    """The `try` that catches what the hook raises, else the statement."""
+    for child, parent in look.outline.chain(statement):
+        if parent is look.scope or isinstance(parent, _LOOPS):
+            break
+        if isinstance(parent, TRY) and parent.handlers and any(child is each for each in parent.body):
+            return parent
+    return statement
+
+
+def _around(look: Look, statement: ast.stmt) -> Iterator[Point]:
+    if isinstance(statement, ast.Return):
+        codes = [each.code for each in look.containers] or [FLUSH]
+        yield from (Point(look.filename, "return", statement, code) for code in codes)
+        return
+    loops = [*_loops(look.outline, statement, look.scope)]
+    here = [Point(look.filename, "after", statement, each.code) for each in look.containers]
+    if not loops:
+        yield from here or [Point(look.filename, "after", statement, FLUSH)]
+        return
+    free = [*_free(look, loops)]
+    if look.containers and (not free or not _left_below(free)):
+        yield from here
+        return
+    inner = loops[0]
+    if any(isinstance(node, (*_LEAVES, ast.Break, ast.Continue)) for node in _inside(inner)):
+        yield Point(look.filename, "after", statement, FLUSH)
+    else:
+        yield Point(look.filename, "last", inner, FLUSH)
+    for each in look.containers:
+        yield Point(look.filename, "after", free[-1], each.code)
+
+
+def _loops(outline: Outline, node: ast.stmt, scope: Scope) -> Iterator[ast.For | ast.AsyncFor | ast.While]:
+    """The loops whose body holds a statement, from the inside out."""
+    for child, parent in outline.chain(node):
+        if parent is scope:
+            return
+        if isinstance(parent, _LOOPS) and any(child is each for each in parent.body):
+            yield parent
+
+
+def _free(look: Look, loops: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """The loops, from the inside out, that neither read nor make the container and in which no hook is registered."""
+    for loop in loops:
+        inside = [*_inside(loop)]
+        if _mentions(look, loop) or any(site in inside for site in look.sites):
+            return
+        yield loop
+
+
+def _left_below(loops: Sequence[ast.stmt]) -> bool:
+    """Whether what stands below these loops is sure to run when they are done."""
+    for loop in loops:
+        inside = [*_inside(loop)]
+        if any(isinstance(node, _LEAVES[:1] + _LEAVES[2:]) for node in inside):
+            return False
+        endless = isinstance(loop, ast.While) and isinstance(loop.test, ast.Constant) and bool(loop.test.value)
+        if endless and not any(isinstance(node, ast.Break) for node in inside):
+            return False
+    return True
+
+
+def _inside(statement: ast.AST) -> Iterator[ast.AST]:
+    """A statement and what runs with it, in the order of the text, without the bodies of functions in it."""
+    stack = [statement]
+    while stack:
+        node = stack.pop()
+        yield node
+        if not isinstance(node, SCOPES):
+            stack.extend(reversed([*ast.iter_child_nodes(node)]))
+
+
+def _mentions(look: Look, statement: ast.stmt, any_store: bool = True) -> bool:
+    """Whether a statement names a container, other than to hand it to a run or to finalize it."""
+    return any(
+        mentions(statement, each.path, {*look.calls, *look.sites}, any_store=any_store) for each in look.containers
+    )
+
+
+def mentions(
+    statement: ast.AST, path: tuple[str, ...], but: set[ast.AST] | None = None, any_store: bool = True
+) -> bool:
+    """Whether a statement names `path` outside the calls `but` and outside what finalizes it.
+
+    Without `any_store`, binding it anew does not count.
+    """
+    stack = [statement]
+    while stack:
+        node = stack.pop()
+        if (but and node in but) or (isinstance(node, ast.stmt) and finalizing(node) is not None):
+            continue
+        if isinstance(node, (ast.Name, ast.Attribute)) and dotted(node) == path:
+            found = any_store or isinstance(node.ctx, ast.Load)
+            if found:
+                return True
+        if isinstance(node, SCOPES) and not isinstance(node, ast.Module):
+            continue
+        stack.extend(ast.iter_child_nodes(node))
+    return False
+
+
+def finalizing(statement: ast.AST) -> ast.Call | None:
+    """The call of a statement that does nothing but finalize or flush."""
+    call = statement.value if isinstance(statement, (ast.Expr, ast.Assign)) else None
+    if isinstance(call, ast.Call) and last(call.func) in (*FINALIZERS, "flush"):
+        return call if len(dotted(call.func)) < 3 else None
+    return None
+
+
+def block_of(outline: Outline, statement: ast.AST) -> list[ast.stmt]:
+    """The statements among which this one stands."""
+    parent = outline.parents.get(statement)
+    if parent is None:
+        return []
+    for _, value in ast.iter_fields(parent):
+        if isinstance(value, list) and any(each is statement for each in value):
+            return value
+    return []
+
+
+def _only_last(look: Look, points: list[Point]) -> list[Point]:
+    """Without the points that another one further down in the same block makes unnecessary."""
+    kept: list[Point] = []
+    for number, point in enumerate(points):
+        later = (other for other in points[number + 1 :] if point[:2] == other[:2] and point.code == other.code)
+        if point.where != "after" or not any(_covers(look, point.node, other.node) for other in later):
+            kept.append(point)
+    return kept
+
+
+def _covers(look: Look, first: ast.stmt, second: ast.stmt) -> bool:
+    block = block_of(look.outline, first)
+    if not any(each is second for each in block):
+        return False
+    start, end = (next(n for n, each in enumerate(block) if each is node) for node in (first, second))
+    between = block[start + 1 : end]
+    if end <= start or _mentions(look, second):
+        return False
+    leaves = (*_LEAVES, ast.Break, ast.Continue)
+    return not any(_mentions(look, each) or any(isinstance(n, leaves) for n in _inside(each)) for each in between)
+
+
+def is_bound(outline: Outline, scope: Scope, path: tuple[str, ...], point: Point) -> bool:
+    """Whether the first name of `path` is sure to be bound where a point is, as far as the function tells."""
+    if outline.binder(path[0], scope) is not scope:
+        return True
+    bindings = [each.node for each in outline.names(scope).bound.get(path[0], ())]
+    if any(isinstance(each, ast.arguments) for each in bindings):
+        return True
+    statements = [outline.statement(each) for each in bindings]
+    around: list[ast.AST] = [point.node, *(parent for _, parent in outline.chain(point.node))]
+    for node in around:
+        if node is scope:
+            return False
+        block = block_of(outline, node)
+        for each in block:
+            if any(each is statement for statement in statements):
+                return True
+            if each is node:
+                break
+    return False
+
+
+def standing(outline: Outline, point: Point) -> bool:
+    """Whether what a point asks for is there already."""
+    return any(_does(statement, point.code) for statement in _beside(outline, point))
+
+
+def _does(statement: ast.stmt, code: str) -> bool:
+    call = finalizing(statement)
+    if call is None:
+        return False
+    if code == FLUSH:
+        return True
+    return last(call.func) in FINALIZERS and any(".".join(dotted(each)) == _container(code) for each in call.args)
+
+
+def _beside(outline: Outline, point: Point) -> Iterator[ast.stmt]:
+    """The statements that finalize and stand where a point is, or below it with no use of the container between."""
+    node = point.node
+    if point.where == "first":
+        body = node.body if isinstance(node, DEFS) else []
+        yield from _leading(body[1:] if _is_docstring(body) else body)
+        return
+    if point.where == "last":
+        yield from _leading([*reversed(node.body)] if isinstance(node, _LOOPS) else [])
+        return
+    block = block_of(outline, node)
+    at = next((number for number, each in enumerate(block) if each is node), 0)
+    if point.where == "before":
+        yield from _leading([*reversed(block[:at])])
+        yield from _leading(block[at:])
+        return
+    path = tuple(_container(point.code).split("."))
+    for statement in block[at + 1 :]:
+        if finalizing(statement) is not None:
+            yield statement
+        elif mentions(statement, path) or any(isinstance(each, _LEAVES) for each in _inside(statement)):
+            return
+
+
+def _container(code: str) -> str:
+    return code.partition("finalize(")[2][:-1]
+
+
+def _leading(statements: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    for statement in statements:
+        if finalizing(statement) is None:
+            return
+        yield statement
+
+
+def _is_docstring(body: Sequence[ast.stmt]) -> bool:
+    return bool(body) and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)

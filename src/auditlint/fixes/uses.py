@@ -1,0 +1,189 @@
+"""What an expression does with a part of it: computes, hands on, reports, keeps in a container."""
+
+from __future__ import annotations
+
+import ast
+
+from auditlint.fixes import idioms
+from auditlint.fixes.operands import bindings_of
+from auditlint.fixes.tree import FUNCTIONS, FileTree
+
+DISPLAYS = (ast.List, ast.Tuple, ast.Dict, ast.ListComp, ast.DictComp, ast.GeneratorExp)
+
+
+def computes(above: ast.AST, node: ast.expr) -> ast.expr | None:
+    """The expression around `node` if it makes a host value of it and does nothing else."""
+    match above:
+        case ast.BinOp() | ast.UnaryOp() | ast.Compare() | ast.JoinedStr() | ast.FormattedValue():
+            return above
+        case ast.Subscript(value=value, ctx=ast.Load()) if value is node:
+            return above
+        case ast.Attribute(value=value, attr=attr, ctx=ast.Load()) if value is node:
+            return above if attr in idioms.PURE_METHODS or attr in ("shape", "T", "real", "imag", "dtype") else None
+        case ast.Call(func=ast.Attribute(attr=attr) as func) if func is node:
+            return above if attr in idioms.PURE_METHODS else None
+        case ast.Call() if node in above.args:
+            return above if _pure(above) else None
+    return None
+
+
+def _pure(call: ast.Call) -> bool:
+    match call.func:
+        case ast.Name(id=name):
+            return name in idioms.PURE_BUILTINS and not (name == "dict" and not call.args)
+        case ast.Attribute(value=ast.Name(id=owner), attr=attr):
+            if owner == "json":
+                return attr == "dumps"
+            if owner == "torch":
+                return attr in idioms.PURE_TORCH and not any(one.arg == "device" for one in call.keywords)
+            return owner in idioms.PURE_MODULES and attr not in idioms.IMPURE
+        case ast.Attribute(value=ast.Constant(), attr="format" | "join"):
+            return True
+    return False
+
+
+def passes(above: ast.AST, node: ast.expr) -> ast.expr | None:
+    """The expression around a value that hands it on as it is: a display, an element, one of two choices."""
+    match above:
+        case ast.List() | ast.Tuple():
+            return above if isinstance(above.ctx, ast.Load) else None
+        case ast.Dict():
+            return above if node in above.values else None
+        case ast.ListComp(elt=element) | ast.GeneratorExp(elt=element) | ast.DictComp(value=element):
+            return above if element is node else None
+        case ast.IfExp(test=test):
+            return above if test is not node else None
+        case ast.Call(func=ast.Name(id="copy" | "deepcopy") | ast.Attribute(value=ast.Name(id="copy"))):
+            return above if node in above.args else None
+        case ast.Call(func=ast.Name(id="list" | "tuple"), args=[ast.GeneratorExp() | ast.ListComp()]):
+            return above if node in above.args else None
+    return None
+
+
+def maps(call: ast.Call) -> bool:
+    """Whether a call applies a function to the tensors in its arguments, and gives back its results in their place."""
+    name = ast.unparse(call.func).rpartition(".")[2].lower()
+    return "map" in name or "apply" in name
+
+
+def report_kind(call: ast.Call) -> str:
+    """How a call tells its arguments to somebody outside: print, log, scalar, step, file; "" when it does not."""
+    name = ast.unparse(call.func)
+    owner, _, method = name.rpartition(".")
+    if name in idioms.REPORTS:
+        return "print"
+    last = owner.rpartition(".")[2].lower()
+    if method in idioms.LOG_METHODS and ("log" in last or last in ("console", "rich")):
+        return "print"
+    if method in idioms.SCALAR_WRITERS:
+        return "scalar"
+    if method in idioms.STEP_WRITERS and (last in ("wandb", "mlflow", "run", "_run") or method != "log"):
+        return "step"
+    return "file" if name in idioms.EXPORTS else ""
+
+
+def reports_only(statement: ast.If) -> bool:
+    """Whether all that depends on a test is one report."""
+    match statement:
+        case ast.If(body=[ast.Expr(value=ast.Call() as call)], orelse=[]):
+            return report_kind(call) == "print"
+    return False
+
+
+def has_step(call: ast.Call) -> bool:
+    return len(call.args) > 2 or any(one.arg in ("global_step", "step") for one in call.keywords)
+
+
+def opened_here(file: FileTree, call: ast.Call, name: str) -> bool:
+    function = file.function(call)
+    if function is None:
+        return False
+    return any(not isinstance(one, ast.arg) for one in bindings_of(file, function, name))
+
+
+def root_of(container: ast.expr) -> ast.expr:
+    """The variable or attribute that a container is reached by: `self.acts` of `self.acts[name]["norm"]`."""
+    while True:
+        match container:
+            case ast.Subscript(value=inner):
+                container = inner
+            case ast.Call(func=ast.Attribute(value=inner, attr="setdefault" | "get")):
+                container = inner
+            case _:
+                return container
+
+
+def uses_of(function: ast.AST, text: str) -> list[ast.expr]:
+    """The places in a function that read the variable or attribute `text`."""
+    body: list[ast.AST] = [function] if not isinstance(function, FUNCTIONS) else []
+    if isinstance(function, FUNCTIONS):
+        body += [function.body] if isinstance(function, ast.Lambda) else function.body
+    return [
+        node
+        for part in body
+        for node in ast.walk(part)
+        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load) and ast.unparse(node) == text
+    ]
+
+
+def sums_of(function: ast.AST, text: str) -> list[ast.AugAssign]:
+    """The statements in a function that change the variable or attribute `text` in place, as `+=` does."""
+    return [node for node in ast.walk(function) if isinstance(node, ast.AugAssign) and ast.unparse(node.target) == text]
+
+
+def untouched(file: FileTree, node: ast.expr) -> bool:
+    """Whether a use of a variable leaves its value, or the values in it, alone: it is filled, or compared to None."""
+    above = file.parents[node]
+    match above:
+        case ast.Subscript(value=value):
+            return value is node and not isinstance(above.ctx, ast.Load)
+        case ast.Attribute(attr=attr):
+            call = file.parents[above]
+            return attr in idioms.STORES and isinstance(call, ast.Call) and isinstance(file.parents[call], ast.Expr)
+        case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
+            return True
+    return False
+
+
+def _same(target: ast.expr, root: ast.expr) -> bool:
+    """Whether both are the same variable, or attributes of one name of whatever object."""
+    if isinstance(target, ast.Attribute) and isinstance(root, ast.Attribute):
+        return target.attr == root.attr
+    return isinstance(target, ast.Name) and isinstance(root, ast.Name) and target.id == root.id
+
+
+def keeps(file: FileTree, node: ast.expr) -> bool:
+    """Whether a use of a container leaves the values in it unread."""
+    above = file.parents[node]
+    match above:
+        case ast.Attribute(attr=attr):
+            call = file.parents[above]
+            if isinstance(call, ast.Call) and call.func is above:
+                if attr in ("setdefault", "get"):
+                    return keeps(file, call)
+                return attr in idioms.KEEPS and (attr != "add" or bool(call.args))
+            return True  # another attribute of the same object
+        case ast.Subscript(value=value) if value is node:
+            return not isinstance(above.ctx, ast.Load) or keeps(file, above)
+        case ast.Subscript():
+            return True
+        case ast.Compare(left=left):
+            return left is not node
+        case ast.Call(func=ast.Name(id="len" | "isinstance" | "id" | "hasattr" | "bool")):
+            return True
+        case ast.If() | ast.UnaryOp() | ast.BoolOp() | ast.Assign() | ast.Expr() | ast.AugAssign() | ast.While():
+            return True
+        case ast.Return() | ast.Lambda():
+            return False
+    return False
+
+
+def is_array(file: FileTree, root: ast.expr) -> bool:
+    """Whether anything in the file makes an array or a tensor of what goes by this name."""
+    for node in ast.walk(file.tree):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Call):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            called = ast.unparse(node.value.func)
+            if called.startswith(("np.", "numpy.", "torch.")) and any(_same(one, root) for one in targets):
+                return True
+    return False
