@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditlint.diagnostics import Diagnostic, Edit, Fix, Location
-from auditlint.fixes.applying import Applied, apply
+from auditlint.fixes.applying.apply import Applied, apply
 
 START = Location(1, 1)
 

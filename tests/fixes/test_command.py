@@ -20,8 +20,8 @@ import pytest
 
 from auditlint import cli, fixes
 from auditlint.diagnostics import Diagnostic, Edit, Fix, Location
-from auditlint.fixes import rounds
-from auditlint.fixes.difference import unified_diff
+from auditlint.fixes.applying import rounds
+from auditlint.fixes.applying.difference import unified_diff
 from auditlint.linter import Result
 
 Write = Callable[..., Path]

@@ -15,12 +15,14 @@ import contextlib
 import dataclasses
 import difflib
 import importlib.util
+import io
 import json
 import os
 import re
 import struct
 import subprocess
 import sys
+import tokenize
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -190,6 +192,12 @@ def test_changes_stay_where_they_belong(name: str, fix: str, variant: Get) -> No
     if not FIXED_BY[fix] & set(marks(name).values()):
         assert variant(fix).texts[name] == variant("naive").texts[name]
     assert not strayed(variant("naive").texts[name], variant(fix).texts[name], variant("naive").findings[name])
+    assert comments(variant("naive").texts[name]) <= comments(variant(fix).texts[name])
+
+
+def comments(text: str) -> Counter[str]:
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return Counter(token.string for token in tokens if token.type == tokenize.COMMENT)
 
 
 def strayed(before: str, after: str, findings: list[dict[str, Any]]) -> list[str]:

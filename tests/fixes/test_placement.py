@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from auditlint.diagnostics import Step
-from auditlint.fixes.placement import Function, Nowhere, Placement, Point, place
+from auditlint.fixes.placement.place import Function, Nowhere, Placement, Point, place
 
 PROGRAMS = Path(__file__).parent / "placement"
 

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from auditlint.diagnostics import Diagnostic, Edit, Fix, Location
-from auditlint.fixes.applying import apply
-from auditlint.fixes.expressions import movable
-from auditlint.fixes.layout import Unwritable
-from auditlint.fixes.rewriter import Rewriter
+from auditlint.fixes.applying.apply import apply
+from auditlint.fixes.rewriting.expressions import movable
+from auditlint.fixes.rewriting.layout import Unwritable
+from auditlint.fixes.rewriting.rewriter import Rewriter
 from auditlint.source.source_file import parse_source
 
 

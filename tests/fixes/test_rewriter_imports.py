@@ -7,8 +7,8 @@ import ast
 import pytest
 
 from auditlint.diagnostics import Diagnostic, Fix, Location
-from auditlint.fixes.applying import apply
-from auditlint.fixes.rewriter import Rewriter
+from auditlint.fixes.applying.apply import apply
+from auditlint.fixes.rewriting.rewriter import Rewriter
 from auditlint.source.source_file import parse_source
 
 MODULE = "auditlint.defer"

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import pytest
 
 from auditlint.diagnostics import Edit, Location
-from auditlint.fixes.layout import Unwritable
-from auditlint.fixes.rewriter import Rewriter
+from auditlint.fixes.rewriting.layout import Unwritable
+from auditlint.fixes.rewriting.rewriter import Rewriter
 from auditlint.source.source_file import SourceFile, parse_source
 
 LIBRARY = Path(sysconfig.get_paths()["stdlib"])

@@ -18,7 +18,7 @@ import pytest
 
 from auditlint import fixes
 from auditlint.config import Config
-from auditlint.fixes import rounds
+from auditlint.fixes.applying import rounds
 from auditlint.linter import Options, Result, Stdin, lint
 
 SHAPES = Path(__file__).parents[2] / "fixtures" / "fixes" / "shapes"

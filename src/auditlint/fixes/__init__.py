@@ -18,9 +18,9 @@ def planned(result: Result, edits: bool, together: Callable[[Diagnostic], bool] 
     Without `edits` the fixes have none, and nothing is imported to make them. Each fix is whole in itself; those of the
     findings that `together` picks (by their `fix`) share their imports and finalizers, to be made in one go.
     """
+    from auditlint.fixes.flow.tree import Trees
     from auditlint.fixes.joining import joined
     from auditlint.fixes.plan import Plan, plans
-    from auditlint.fixes.tree import Trees
 
     trees = Trees(result.read, result.project)
     styles = [result.fix_style(item.filename) for item in result.diagnostics]

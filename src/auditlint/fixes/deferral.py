@@ -8,13 +8,13 @@ import keyword
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
-from auditlint.fixes import idioms
-from auditlint.fixes.flow import Rewrite
-from auditlint.fixes.functions import is_outer
-from auditlint.fixes.operands import is_fresh, is_function, is_single, nature
-from auditlint.fixes.reads import Read
-from auditlint.fixes.tree import FUNCTIONS, FileTree, FunctionNode
-from auditlint.fixes.uses import report_kind
+from auditlint.fixes.flow import idioms
+from auditlint.fixes.flow.follower import Rewrite
+from auditlint.fixes.flow.functions import is_outer
+from auditlint.fixes.flow.operands import is_fresh, is_function, is_single, nature
+from auditlint.fixes.flow.reads import Read
+from auditlint.fixes.flow.tree import FUNCTIONS, FileTree, FunctionNode
+from auditlint.fixes.flow.uses import report_kind
 
 WIDTH = 120  # columns that a rewritten line may take before its arguments go on lines of their own
 

@@ -8,15 +8,15 @@ from collections.abc import Collection, Iterable, Sequence
 
 from auditlint.diagnostics import Edit
 from auditlint.fixes.deferral import Texts, cache_name, uses_time
-from auditlint.fixes.flow import Rewrite
-from auditlint.fixes.layout import Unwritable
-from auditlint.fixes.placement import Point
+from auditlint.fixes.flow.follower import Rewrite
+from auditlint.fixes.flow.reads import Read
+from auditlint.fixes.flow.tree import FileTree, Trees
+from auditlint.fixes.flow.uses import report_kind
+from auditlint.fixes.placement.place import Point
 from auditlint.fixes.plain_text import Name, plain_function
 from auditlint.fixes.plan import LIBRARY, PLAIN, Plan
-from auditlint.fixes.reads import Read
-from auditlint.fixes.rewriter import Rewriter
-from auditlint.fixes.tree import FileTree, Trees
-from auditlint.fixes.uses import report_kind
+from auditlint.fixes.rewriting.layout import Unwritable
+from auditlint.fixes.rewriting.rewriter import Rewriter
 
 LIBRARY_MODULE = "auditlint.defer"
 _CALL = re.compile(r"(?P<name>[\w.]+)\((?P<arguments>.*)\)", re.DOTALL)

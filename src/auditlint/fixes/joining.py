@@ -6,8 +6,8 @@ import ast
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from auditlint.fixes.flow import Rewrite
-from auditlint.fixes.operands import is_function, nature
+from auditlint.fixes.flow.follower import Rewrite
+from auditlint.fixes.flow.operands import is_function, nature
 from auditlint.fixes.plan import Plan
 
 _Key: TypeAlias = tuple[str, ast.AST]

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from auditlint.diagnostics import Diagnostic
-from auditlint.fixes.flow import Flow, Follower, Impossible, Rewrite
-from auditlint.fixes.functions import named_elsewhere
-from auditlint.fixes.moving import move_of
-from auditlint.fixes.placement import Function, Nowhere, Placement, Point, place
-from auditlint.fixes.reads import Read, Unreadable, read_of
-from auditlint.fixes.tree import FileTree, FunctionNode, Trees
+from auditlint.fixes.flow.follower import Flow, Follower, Impossible, Rewrite
+from auditlint.fixes.flow.functions import named_elsewhere
+from auditlint.fixes.flow.moving import move_of
+from auditlint.fixes.flow.reads import Read, Unreadable, read_of
+from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
+from auditlint.fixes.placement.place import Function, Nowhere, Placement, Point, place
 
 LIBRARY, PLAIN = "library", "plain"
 

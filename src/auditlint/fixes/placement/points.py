@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from auditlint.fixes.scopes import DEFS, SCOPES, Outline, Scope, dotted, last
+from auditlint.fixes.placement.scopes import DEFS, SCOPES, Outline, Scope, dotted, last
 from auditlint.project.modules import TRY
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)

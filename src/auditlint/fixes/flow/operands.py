@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Literal, TypeAlias
 
-from auditlint.fixes import idioms
-from auditlint.fixes.tree import FileTree, FunctionNode
+from auditlint.fixes.flow import idioms
+from auditlint.fixes.flow.tree import FileTree, FunctionNode
 
 Nature: TypeAlias = Literal["number", "tensor", "unknown"]
 _BINDING = (ast.stmt, ast.comprehension, ast.NamedExpr, ast.withitem, ast.ExceptHandler)

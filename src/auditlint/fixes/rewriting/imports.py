@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TypeAlias
 
 from auditlint.diagnostics import Edit
-from auditlint.fixes.layout import Layout
-from auditlint.fixes.statements import Statements
+from auditlint.fixes.rewriting.layout import Layout
+from auditlint.fixes.rewriting.statements import Statements
 
 _Import: TypeAlias = ast.Import | ast.ImportFrom
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from auditlint.diagnostics import Step
-from auditlint.fixes.operands import bindings_of
-from auditlint.fixes.tree import FileTree, FunctionNode, Trees
+from auditlint.fixes.flow.operands import bindings_of
+from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
 
 
 def is_outer(file: FileTree, function: FunctionNode, name: str) -> bool:

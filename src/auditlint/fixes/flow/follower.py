@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from auditlint.diagnostics import Diagnostic
-from auditlint.fixes import idioms
-from auditlint.fixes.functions import (
+from auditlint.fixes.flow import idioms
+from auditlint.fixes.flow.functions import (
     Returned,
     argument_for,
     call_on_path,
@@ -22,9 +22,9 @@ from auditlint.fixes.functions import (
     origin,
     parameter_for,
 )
-from auditlint.fixes.reads import Read
-from auditlint.fixes.tree import FileTree, FunctionNode, Trees
-from auditlint.fixes.uses import (
+from auditlint.fixes.flow.reads import Read
+from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
+from auditlint.fixes.flow.uses import (
     DISPLAYS,
     computes,
     has_step,

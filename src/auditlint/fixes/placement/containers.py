@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 
-from auditlint.fixes import models, origins
-from auditlint.fixes.origins import File, Named
-from auditlint.fixes.registrations import Function
-from auditlint.fixes.scopes import Outline, Scope, dotted, last
+from auditlint.fixes.placement import models, origins
+from auditlint.fixes.placement.origins import File, Named
+from auditlint.fixes.placement.registrations import Function
+from auditlint.fixes.placement.scopes import Outline, Scope, dotted, last
 
 
 def home_of(file: File, stored_in: Function, target: ast.expr | None) -> Named | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from auditlint import fixes
 from auditlint.diagnostics import Diagnostic, Edit
-from auditlint.fixes.applying import Refusal, apply
+from auditlint.fixes.applying.apply import Refusal, apply
 from auditlint.linter import Result
 
 MOST_ROUNDS = 10

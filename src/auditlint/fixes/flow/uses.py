@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from auditlint.fixes import idioms
-from auditlint.fixes.operands import bindings_of
-from auditlint.fixes.tree import FUNCTIONS, FileTree
+from auditlint.fixes.flow import idioms
+from auditlint.fixes.flow.operands import bindings_of
+from auditlint.fixes.flow.tree import FUNCTIONS, FileTree
 
 DISPLAYS = (ast.List, ast.Tuple, ast.Dict, ast.ListComp, ast.DictComp, ast.GeneratorExp)
 

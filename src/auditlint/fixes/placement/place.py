@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from auditlint.diagnostics import Step
-from auditlint.fixes import containers, models, origins, points, registrations, removal
-from auditlint.fixes.models import Pass
-from auditlint.fixes.origins import File, Named
-from auditlint.fixes.points import FLUSH, Look, Point, Written
-from auditlint.fixes.registrations import Function, Site
-from auditlint.fixes.scopes import DEFS, Def, Outline, Place, Scope, dotted, last, outline, own
+from auditlint.fixes.placement import containers, models, origins, points, registrations, removal
+from auditlint.fixes.placement.models import Pass
+from auditlint.fixes.placement.origins import File, Named
+from auditlint.fixes.placement.points import FLUSH, Look, Point, Written
+from auditlint.fixes.placement.registrations import Function, Site
+from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, dotted, last, outline, own
 
 __all__ = ["Files", "Function", "Nowhere", "Placement", "Point", "place"]
 

@@ -6,9 +6,9 @@ import ast
 from itertools import pairwise
 from typing import NamedTuple
 
-from auditlint.fixes.functions import is_parameter
-from auditlint.fixes.operands import bindings_of
-from auditlint.fixes.tree import FUNCTIONS, FileTree, FunctionNode
+from auditlint.fixes.flow.functions import is_parameter
+from auditlint.fixes.flow.operands import bindings_of
+from auditlint.fixes.flow.tree import FUNCTIONS, FileTree, FunctionNode
 
 
 class Move(NamedTuple):

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from auditlint.facts.registrars import LIST_KEYWORDS, REGISTRARS
-from auditlint.fixes import models, origins
-from auditlint.fixes.models import Pass
-from auditlint.fixes.origins import File, Named
-from auditlint.fixes.scopes import DEFS, SCOPES, Def, Outline, Place, Scope, dotted, last
+from auditlint.fixes.placement import models, origins
+from auditlint.fixes.placement.models import Pass
+from auditlint.fixes.placement.origins import File, Named
+from auditlint.fixes.placement.scopes import DEFS, SCOPES, Def, Outline, Place, Scope, dotted, last
 
 
 class Function(NamedTuple):

@@ -6,10 +6,10 @@ import os
 
 from auditlint import fixes
 from auditlint.console import count, failed, warned
-from auditlint.fixes import rounds
-from auditlint.fixes.difference import unified_diff
-from auditlint.fixes.rounds import Fixed, Lint
-from auditlint.fixes.writing import write_back
+from auditlint.fixes.applying import rounds
+from auditlint.fixes.applying.difference import unified_diff
+from auditlint.fixes.applying.rounds import Fixed, Lint
+from auditlint.fixes.applying.writing import write_back
 from auditlint.linter import NO_FILE, Result, Shown, Stdin
 from auditlint.reporters.closing import changed
 

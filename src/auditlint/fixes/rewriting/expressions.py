@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from auditlint.diagnostics import Edit
-from auditlint.fixes.fstrings import Part, embedded, formatted, parts
-from auditlint.fixes.layout import Layout, Span, Unwritable
+from auditlint.fixes.rewriting.fstrings import Part, embedded, formatted, parts
+from auditlint.fixes.rewriting.layout import Layout, Span, Unwritable
 
 
 class _Inside(NamedTuple):

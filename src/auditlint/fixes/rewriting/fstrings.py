@@ -11,7 +11,7 @@ import tokenize
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from auditlint.fixes.layout import Layout, Unwritable
+from auditlint.fixes.rewriting.layout import Layout, Unwritable
 
 if TYPE_CHECKING:
     import libcst

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from auditlint.fixes.scopes import DEFS, Def, Outline, Place, Scope, dotted, parameters
+from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, dotted, parameters
 
 # Methods of a model that do not run it: those of nn.Module, of containers, and what models carry along.
 _HOUSEKEEPING = re.compile(

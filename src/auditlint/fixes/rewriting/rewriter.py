@@ -8,10 +8,10 @@ from functools import cached_property
 from types import MappingProxyType
 
 from auditlint.diagnostics import Edit
-from auditlint.fixes import imports
-from auditlint.fixes.expressions import Expressions
-from auditlint.fixes.layout import Layout
-from auditlint.fixes.statements import Statements
+from auditlint.fixes.rewriting import imports
+from auditlint.fixes.rewriting.expressions import Expressions
+from auditlint.fixes.rewriting.layout import Layout
+from auditlint.fixes.rewriting.statements import Statements
 from auditlint.source.source_file import SourceFile
 
 _NO_HOLES: Mapping[ast.expr, str] = MappingProxyType({})

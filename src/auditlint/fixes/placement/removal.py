@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from auditlint.fixes.points import block_of, mentions
-from auditlint.fixes.scopes import DEFS, Def, Outline, Scope, dotted, last, parameters
+from auditlint.fixes.placement.points import block_of, mentions
+from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Scope, dotted, last, parameters
 from auditlint.project.modules import TRY
 
 _REMOVERS = {"remove_hooks", "remove_hook", "remove_handles", "clear_hooks", "reset_hooks", "unhook", "detach_hooks"}

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import NamedTuple, TypeAlias
 
-from auditlint.fixes.models import called, handed, stems_of
-from auditlint.fixes.scopes import DEFS, Def, Outline, Place, Scope, default_of, dotted, last, parameters
+from auditlint.fixes.placement.models import called, handed, stems_of
+from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, default_of, dotted, last, parameters
 
 _MOST = 64
 

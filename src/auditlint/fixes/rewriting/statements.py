@@ -8,7 +8,7 @@ import tokenize
 from collections.abc import Mapping, Sequence
 
 from auditlint.diagnostics import Edit
-from auditlint.fixes.layout import Layout, Span, Unwritable
+from auditlint.fixes.rewriting.layout import Layout, Span, Unwritable
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _COMPOUND = (

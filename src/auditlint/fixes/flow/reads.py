@@ -6,8 +6,8 @@ import ast
 from typing import NamedTuple
 
 from auditlint.diagnostics import Diagnostic
-from auditlint.fixes.operands import number_type
-from auditlint.fixes.tree import FileTree
+from auditlint.fixes.flow.operands import number_type
+from auditlint.fixes.flow.tree import FileTree
 
 
 class Read(NamedTuple):

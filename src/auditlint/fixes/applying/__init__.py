@@ -1,0 +1,1 @@
+"""From edits to files: which go together, rounds, writing."""

@@ -1,0 +1,1 @@
+"""Where the value of a read goes, as far as the code tells."""

@@ -1,0 +1,1 @@
+"""Edits of one file: expressions, statements, imports."""
