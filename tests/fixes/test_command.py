@@ -116,8 +116,8 @@ def test_without_fix_nothing_is_written_and_the_last_line_says_what_could_be(wri
     result = run()
     assert (result.status, result.err) == (1, "")
     assert result.out.endswith("\nFound 2 syncs in 1 hook (1 fixable with --fix, 1 more with --unsafe-fixes).\n")
-    assert result.out.count("\n  = fix         keep the tensor (safe)\n") == 1
-    assert result.out.count("\n  = fix         keep the tensor (unsafe)\n") == 1
+    assert result.out.count("\n  = fix         safe: keep the tensor\n") == 1
+    assert result.out.count("\n  = fix         unsafe: keep the tensor\n") == 1
     result = run("--unsafe-fixes")
     assert (result.status, result.err) == (1, "")
     assert result.out.endswith("\nFound 2 syncs in 1 hook (2 fixable with --fix --unsafe-fixes).\n")

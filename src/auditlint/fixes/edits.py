@@ -146,14 +146,20 @@ class _Draft:
             if self._rewrites[filename][node].kind == "delete":
                 assert isinstance(node, ast.stmt)
                 edits.append(rewriter.delete_statement(node))
-            elif isinstance(node, ast.stmt):
-                edits.append(rewriter.replace_statement(node, texts.text(node)))
             else:
-                edits.append(rewriter.replace(node, texts.text(node)))
+                text = texts.text(node)
+                edits += self._kept_comments(rewriter, file.statement(node), rewriter.comments(node), text)
+                exchange = rewriter.replace_statement if isinstance(node, ast.stmt) else rewriter.replace
+                edits.append(exchange(node, text))
                 edits += self._cached(filename, self._rewrites[filename][node])
                 if isinstance(node, ast.Call) and report_kind(node) == "scalar" and uses_time(file, node):
                     self._wanted(filename, "time", "")
         return self._in(filename, edits)
+
+    def _kept_comments(self, rewriter: Rewriter, statement: ast.stmt, comments: list[str], text: str) -> list[Edit]:
+        """Comments inside what is exchanged that its text has no place for go in front of the statement."""
+        lost = [comment for comment in comments if comment not in text]
+        return [rewriter.before(statement, "\n".join(lost))] if lost else []
 
     def _cached(self, filename: str, rewrite: Rewrite) -> list[Edit]:
         """Where a copy to the device is kept: a cached method, made in front of the hook."""

@@ -21,6 +21,7 @@ from auditlint.fixes.flow.functions import (
     only_keeps,
     origin,
     parameter_for,
+    reaches,
 )
 from auditlint.fixes.flow.reads import Read
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
@@ -30,6 +31,7 @@ from auditlint.fixes.flow.uses import (
     has_step,
     is_array,
     keeps,
+    keys_of,
     maps,
     opened_here,
     passes,
@@ -110,6 +112,8 @@ class Follower:
         # Names and attributes that hold a deferred value, by function (None: an attribute, in all functions).
         self.slots: set[str] = set()
         self.form = ""
+        # The keys under which the value itself was put into a container: methods of what is there would read it.
+        self.elements: list[tuple[str, ...]] = []
 
     def follow(self, file: FileTree, read: Read) -> Flow:
         """Everything that the value of `read` passes through.
@@ -246,10 +250,12 @@ class Follower:
                 if is_outer(file, function, name):
                     self._slot(file, function, target)
                 else:
-                    self._name(file, function, name)
+                    self._name(file, function, name, file.statement(node))
             case ast.Attribute():
                 self._slot(file, function, target)
             case ast.Subscript(value=container):
+                if not isinstance(node, DISPLAYS):
+                    self.elements.append(keys_of(target))
                 self._container(file, function, container)
             case ast.Tuple(elts=elements):
                 if part is None or any(isinstance(one, ast.Starred) for one in elements) or part >= len(elements):
@@ -270,20 +276,26 @@ class Follower:
             for sum_ in sums_of(body, text):
                 self._added(file, sum_)
 
-    def _name(self, file: FileTree, function: FunctionNode, name: str) -> None:
-        """A local variable holds the value: follow what reads it."""
-        key = f"{id(function)} {name}"
-        if key in self.slots:
-            return
-        self.slots.add(key)
-        for one in ast.walk(function):
-            if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load):
-                if file.function(one) is not function:
-                    raise Impossible(f"a nested function uses `{name}`")
-                if not untouched(file, one):
-                    self._from(file, one)
+    def _name(self, file: FileTree, function: FunctionNode, name: str, since: ast.stmt | None = None) -> None:
+        """A local variable holds the value: follow its uses from `since` on, which binds it (None: a parameter)."""
+        for one in self._local(file, function, name):
+            if reaches(file, function, name, since, one) and not untouched(file, one):
+                self._from(file, one)
         for sum_ in sums_of(function, name):
-            self._added(file, sum_)
+            if reaches(file, function, name, since, sum_.value):
+                self._added(file, sum_)
+
+    def _filled(self, file: FileTree, function: FunctionNode, name: str) -> None:
+        """A local container holds the value: follow what is done with it."""
+        for one in self._local(file, function, name):
+            if not untouched(file, one):
+                self._from(file, one)
+
+    def _local(self, file: FileTree, function: FunctionNode, name: str) -> list[ast.expr]:
+        found = uses_of(function, name)
+        if any(file.function(one) is not function for one in found):
+            raise Impossible(f"a nested function uses `{name}`")
+        return found
 
     def _container(self, file: FileTree, function: FunctionNode, container: ast.expr) -> None:
         """The value is put into a container: a local one is followed, another one is where it ends."""
@@ -295,7 +307,7 @@ class Follower:
                 self._reread(file, function, root)
                 return
             if not is_parameter(function, root.id):
-                self._name(file, function, root.id)
+                self._filled(file, function, root.id)
                 return
             if function is not self.hook and self._given(file, function, root.id):
                 self._reread(file, function, root)
@@ -323,7 +335,7 @@ class Follower:
     def _reread(self, file: FileTree, function: FunctionNode, root: ast.expr) -> None:
         """What else the hook does with the container is done with the values in it."""
         for one in uses_of(function, ast.unparse(root)):
-            if not keeps(file, one):
+            if not keeps(file, one, self.elements):
                 self._from(file, one)
 
     def _bodies(self, file: FileTree, function: FunctionNode) -> Iterable[FunctionNode]:

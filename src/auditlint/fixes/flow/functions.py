@@ -144,3 +144,29 @@ def origin(file: FileTree, function: FunctionNode, name: str) -> ast.expr | None
                 case ast.Call(func=ast.Attribute(value=owner, attr="setdefault" | "get")):
                     return owner
     return None
+
+
+def reaches(file: FileTree, function: FunctionNode, name: str, since: ast.stmt | None, use: ast.expr) -> bool:
+    """Whether what a statement binds to a local name may still be there where the name is read."""
+    statement = file.statement(use)
+    others = [file.statement(one) if isinstance(one, ast.expr) else one for one in bindings_of(file, function, name)]
+    others = [one for one in others if isinstance(one, ast.stmt) and one is not since]
+    before = -1 if since is None else since.end_lineno or since.lineno
+    if since is None or statement.lineno > before:
+        between = [one for one in others if before < one.lineno and (one.end_lineno or 0) < statement.lineno]
+        return not any(_dominates(file, one, statement) for one in between)
+    for loop in file.above(since):
+        if loop is function:
+            return False
+        if isinstance(loop, (ast.For, ast.AsyncFor, ast.While)) and loop in file.above(use):
+            # From one round to the next, unless the name is bound anew in between.
+            above = [one for one in others if loop in file.above(one) and (one.end_lineno or 0) < statement.lineno]
+            return loop not in others and not any(_dominates(file, one, statement) for one in above)
+    return False
+
+
+def _dominates(file: FileTree, first: ast.stmt, second: ast.stmt) -> bool:
+    """Whether a statement has run whenever another one below it runs: it stands in a block around that one."""
+    if isinstance(first, (ast.AugAssign, ast.For, ast.AsyncFor, ast.With, ast.AsyncWith)):
+        return False
+    return file.parents[first] in file.above(second)

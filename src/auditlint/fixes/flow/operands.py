@@ -106,14 +106,13 @@ def _bound(
 
 
 def given_tensor(hook: FunctionNode, name: str) -> bool:
-    """Whether a hook's parameter is one that torch fills with tensors: all but the module and those with defaults."""
+    """Whether a hook's parameter is one that torch fills with tensors."""
     positional = [one.arg for one in (*hook.args.posonlyargs, *hook.args.args)]
     positional = positional[: len(positional) - len(hook.args.defaults)]
     if positional[:1] in (["self"], ["cls"]):
         del positional[0]
-    if name not in positional:
-        return False
-    return len(positional) == 1 or name != positional[0]
+    # Arguments that were bound before come first: torch fills the last ones, (module, input, output) or fewer.
+    return name in (positional if len(positional) == 1 else positional[1:][-2:])
 
 
 def bindings_of(file: FileTree, function: FunctionNode, name: str) -> list[ast.AST]:

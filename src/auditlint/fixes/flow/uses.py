@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.operands import bindings_of
@@ -152,19 +153,31 @@ def _same(target: ast.expr, root: ast.expr) -> bool:
     return isinstance(target, ast.Name) and isinstance(root, ast.Name) and target.id == root.id
 
 
-def keeps(file: FileTree, node: ast.expr) -> bool:
-    """Whether a use of a container leaves the values in it unread."""
+def keys_of(target: ast.expr) -> tuple[str, ...]:
+    """The subscripts of a target, outermost container first; "" for one that is no constant."""
+    found: list[str] = []
+    while isinstance(target, ast.Subscript):
+        found.insert(0, ast.unparse(target.slice) if isinstance(target.slice, ast.Constant) else "")
+        target = target.value
+    return tuple(found)
+
+
+def keeps(file: FileTree, node: ast.expr, elements: Sequence[tuple[str, ...]] = ()) -> bool:
+    """Whether a use of a container leaves the values in it unread; `elements` are the keys of such as are values."""
     above = file.parents[node]
     match above:
         case ast.Attribute(attr=attr):
             call = file.parents[above]
             if isinstance(call, ast.Call) and call.func is above:
                 if attr in ("setdefault", "get"):
-                    return keeps(file, call)
+                    return () not in (keys[1:] for keys in elements) and keeps(file, call, _below(elements, ""))
                 return attr in idioms.KEEPS and (attr != "add" or bool(call.args))
             return True  # another attribute of the same object
         case ast.Subscript(value=value) if value is node:
-            return not isinstance(above.ctx, ast.Load) or keeps(file, above)
+            if not isinstance(above.ctx, ast.Load):
+                return True
+            below = _below(elements, keys_of(above)[-1])
+            return () not in below and keeps(file, above, below)
         case ast.Subscript():
             return True
         case ast.Compare(left=left):
@@ -176,6 +189,11 @@ def keeps(file: FileTree, node: ast.expr) -> bool:
         case ast.Return() | ast.Lambda():
             return False
     return False
+
+
+def _below(elements: Sequence[tuple[str, ...]], key: str) -> list[tuple[str, ...]]:
+    """The keys of values in the part of a container that is reached by `key` ("": any)."""
+    return [keys[1:] for keys in elements if keys and (not key or not keys[0] or key == keys[0])]
 
 
 def is_array(file: FileTree, root: ast.expr) -> bool:

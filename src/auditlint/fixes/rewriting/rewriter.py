@@ -70,6 +70,11 @@ class Rewriter:
         """Statements in front of `node`, of its decorators and of the comments directly above it."""
         return self._statements.before(node, text)
 
+    def comments(self, node: ast.expr | ast.stmt) -> list[str]:
+        """The comments inside an expression or statement."""
+        start, end = self._layout.span(node)
+        return [comment.text for comment in self._layout.comments if start <= comment.start < end]
+
     def returned(self, node: ast.Return, name: str, text: str) -> tuple[Edit, ...]:
         """Statements between the value of a `return`, which is kept as `name`, and the leaving."""
         return self._statements.returned(node, name, text)
