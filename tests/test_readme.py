@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,6 +23,7 @@ ANALYSIS = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
 RUNTIME = (ROOT / "docs" / "runtime.md").read_text(encoding="utf-8")
 DEFERRAL = (ROOT / "docs" / "deferral.md").read_text(encoding="utf-8")
 BUFFERS = (ROOT / "docs" / "defer-buffers.md").read_text(encoding="utf-8")
+FIXING = (ROOT / "docs" / "fixing.md").read_text(encoding="utf-8")
 VALIDATION = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
 GUIDES = {
     "README.md": README,
@@ -32,6 +33,7 @@ GUIDES = {
     "docs/validation.md": VALIDATION,
     "docs/deferral.md": DEFERRAL,
     "docs/defer-buffers.md": BUFFERS,
+    "docs/fixing.md": FIXING,
 }
 
 
@@ -86,8 +88,10 @@ def test_a_runtime_check_reports_what_the_readme_shows(examples: Path, command: 
     torch = pytest.importorskip("torch", reason="runs the README's examples")
     (examples / "pyproject.toml").touch()
     done = _auditlint(*shlex.split(command)[2:])
-    shown = re.sub(r"torch \S+", f"torch {torch.__version__}", output)
-    assert (done.returncode, done.stdout, done.stderr[: len(shown)]) == (1, "", shown)
+    printed, _, shown = re.sub(r"torch \S+", f"torch {torch.__version__}", output).partition("\n")
+    # Another processor may round the last digits differently.
+    assert (done.returncode, done.stderr[: len(shown)]) == (1, shown)
+    assert re.sub(r"0\.\d+", "#", done.stdout) == re.sub(r"0\.\d+", "#", printed) + "\n"
     assert all(len(line) <= 80 for line in output.splitlines())
 
 
@@ -95,7 +99,7 @@ def test_every_example_is_shown_with_its_output() -> None:
     assert {command.rpartition(" ")[2] for command, _, _ in SHOWN} == set(FILES)
 
 
-@pytest.mark.parametrize(("name", "status"), [("audit.py", 1), ("deferred.py", 0), ("guarded.py", 0)])
+@pytest.mark.parametrize(("name", "status"), [("audit.py", 1), ("guarded.py", 0)])
 def test_only_the_example_that_waits_has_findings(examples: Path, name: str, status: int) -> None:
     assert _auditlint(name).returncode == status
 
@@ -108,27 +112,25 @@ def test_the_example_that_is_silenced_has_a_finding_and_a_reason(examples: Path)
     assert _auditlint("--extend-select", "AUD902", "guarded.py").returncode == 0
 
 
-def test_before_and_after_record_the_same() -> None:
-    torch = pytest.importorskip("torch", reason="runs the README's examples")
+def test_the_fixed_example_prints_the_same_and_no_hook_waits(examples: Path) -> None:
+    pytest.importorskip("torch", reason="runs the README's example")
+    (examples / "pyproject.toml").touch()
 
-    def recorded(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        names: dict[str, Any] = {}
-        exec(compile(FILES[name], name, "exec"), names)
-        torch.manual_seed(0)
-        blocks = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(3))
-        for index, block in enumerate(blocks):
-            block.layer_idx = index
-        names["attach"](blocks)
-        value = torch.ones(2, 4)
-        for block in blocks:
-            value = block(value)
-        return names, names["audit_log"]
+    def printed() -> str:
+        run = [sys.executable, "audit.py"]
+        return subprocess.run(run, capture_output=True, text=True, timeout=120, check=True).stdout
 
-    _, before = recorded("audit.py")
-    names, after = recorded("deferred.py")
-    assert all(isinstance(entry["norm"], torch.Tensor) for entry in after)
-    assert names["finalize_audit_log"]() == before
-    assert len(before) == 3
+    def waits() -> int:
+        counted = _auditlint("--runtime-check", "--backend", "simulated", "--output-format", "json", "audit.py")
+        return int(json.loads(counted.stderr)["totals"]["in_hooks"])
+
+    before = printed(), waits()
+    assert _auditlint("--fix", "audit.py").stdout == "Found 1 sync in 1 hook (1 fixed, 0 left).\n"
+    assert _auditlint("audit.py").returncode == 0
+    after = printed(), waits()
+    assert before[0] == after[0]
+    assert (before[1], after[1]) == (40, 0)
+    assert re.findall(r"\| (40|none) \|", README) == ["40", "none"]
 
 
 def test_the_first_command_finds_what_the_fixtures_hold() -> None:
@@ -146,7 +148,7 @@ def test_the_second_command_is_the_one_that_the_checks_run() -> None:
 
 
 def test_the_flags_that_are_named_exist() -> None:
-    known = {"--fix"}  # not in this version, as the README says
+    known = set()
     for arguments in (["--help"], ["--runtime-check", "--help"], ["validate-rules", "--help"]):
         known |= set(re.findall(r"--[a-z][a-z-]+", _auditlint(*arguments).stdout))
     known |= {"--sync-backend"}  # pytest's
@@ -155,13 +157,6 @@ def test_the_flags_that_are_named_exist() -> None:
     known |= {"--download"}  # the benchmark's
     for name, text in GUIDES.items():
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known, name
-
-
-@pytest.mark.parametrize("flag", ["--fix"])
-def test_what_is_said_to_be_missing_ends_with_an_error(flag: str) -> None:
-    done = _auditlint(flag)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "not available in this version" in done.stderr
 
 
 def test_the_table_of_keys_holds_every_key_with_its_default(tmp_path: Path) -> None:
@@ -227,7 +222,7 @@ def test_the_flake8_section_works_as_it_stands(examples: Path) -> None:
     (examples / ".flake8").write_text(_blocks(README, "ini")[0], encoding="utf-8")
     run = [sys.executable, "-m", "flake8"]
     done = subprocess.run([*run, "audit.py"], capture_output=True, text=True, timeout=120)
-    assert done.stdout.startswith("audit.py:12:26: AUD101 "), done.stderr
+    assert done.stdout.startswith("audit.py:13:26: AUD101 "), done.stderr
     options = subprocess.run([*run, "--help"], capture_output=True, text=True, timeout=120).stdout
     for text in (README, CONFIGURATION):
         named = set(re.findall(r"`(auditlint-[a-z-]+)`", text)) - {"auditlint-fix"}

@@ -47,7 +47,7 @@ def test_a_finding_shows_its_line_its_hook_and_the_way_to_it(finding: Diagnostic
           = registered  register_forward_hook  pkg/probe.py:12 in Probe.attach
           = path        Probe.hook             pkg/probe.py:21
                         summarise              pkg/stats.py:2
-          = fix         keep it on the device (safe)
+          = fix         safe: keep it on the device
         """
     )
 

@@ -108,7 +108,7 @@ def _body(diagnostic: Diagnostic, rows: tuple[str, ...], paint: Painter, width: 
 def _remedy(diagnostic: Diagnostic, margin: str, paint: Painter, width: int) -> Iterator[str]:
     """What the fix does, or why there is none; nothing where nobody asked."""
     if fix := diagnostic.fix:
-        text = f"{plain(fix.message)} ({fix.applicability})"
+        text = f"{fix.applicability}: {plain(fix.message)}"
     elif diagnostic.unfixed:
         text = f"none: {plain(diagnostic.unfixed)}"
     else:
