@@ -32,7 +32,12 @@ from typing import Any, NamedTuple
 import pytest
 
 PATTERNS = {path.stem: path for path in sorted((Path(__file__).parents[2] / "fixtures/fixes/patterns").glob("*.py"))}
-FLAGS = {"naive": [], "safe": ["--fix"], "unsafe": ["--fix", "--unsafe-fixes"]}
+FLAGS = {
+    "naive": [],
+    "safe": ["--fix"],
+    "unsafe": ["--fix", "--unsafe-fixes"],
+    "plain": ["--fix", "--unsafe-fixes"],
+}
 FIXED_BY = {"naive": set(), "safe": {"safe"}, "unsafe": {"safe", "unsafe"}}
 DEVICES = {"cpu": "cpu", "simulated": "cuda"}
 # A vector that was moved to the device on every call is moved on the first one.
@@ -125,7 +130,9 @@ def _made(kind: str, folder: Path) -> Variant:
     for name, path in PATTERNS.items():
         # A project of its own for each: nothing that one of them is called may matter to another.
         (folder / name).mkdir()
-        (folder / name / "pyproject.toml").write_text(f'[project]\nname = "{name.replace("_", "-")}"\nversion = "0"\n')
+        project = f'[project]\nname = "{name.replace("_", "-")}"\nversion = "0"\n'
+        style = '[tool.auditlint]\nfix-style = "plain"\n' if kind == "plain" else ""
+        (folder / name / "pyproject.toml").write_text(project + style)
         (folder / name / path.name).write_bytes(path.read_bytes())
     if FLAGS[kind]:
         auditlint(folder, *FLAGS[kind])
@@ -331,6 +338,25 @@ def test_the_fixed_program_computes_the_same(name: str, fix: str, backend: str, 
     wrapped = name in WRAPPED and fix == "unsafe"
     assert not difference(naive.data, read(fixed.data) if wrapped else fixed.data)
     assert bool(difference(naive.data, fixed.data)) == wrapped
+
+
+@each_backend
+@every_pattern
+def test_the_program_fixed_in_plain_torch_computes_the_same_and_waits_less(
+    name: str, backend: str, outcome: Run, variant: Get
+) -> None:
+    naive, fixed = outcome(backend, "naive", name), outcome(backend, "plain", name)
+    assert not fixed.error
+    assert not difference(naive.data, fixed.data)
+    assert "auditlint" not in variant("plain").texts[name]
+    assert variant("plain").again[name] == variant("plain").texts[name]
+    assert fixed.waits <= naive.waits
+    assert fixed.in_hooks <= naive.in_hooks
+
+
+def test_the_plain_style_fixes_a_good_part_of_the_programs(variant: Get) -> None:
+    changed = [name for name in PATTERNS if variant("plain").texts[name] != variant("naive").texts[name]]
+    assert len(changed) >= 15
 
 
 @each_backend

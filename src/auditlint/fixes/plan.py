@@ -13,6 +13,7 @@ from auditlint.fixes.flow.moving import move_of
 from auditlint.fixes.flow.reads import Read, Unreadable, read_of
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
 from auditlint.fixes.placement.place import Function, Nowhere, Placement, Point, place
+from auditlint.fixes.placement.points import FLUSH
 
 LIBRARY, PLAIN = "library", "plain"
 
@@ -70,6 +71,8 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
     placed = _placed(trees, diagnostic, hook, flow)
     if isinstance(placed, Nowhere):
         return placed.reason
+    if style == PLAIN and any(one.points and all(point.code == FLUSH for point in one.points) for one in placed):
+        return 'the fix-style "plain" finalizes containers, and this one has no name where the pass ends'
     points = tuple(dict.fromkeys(point for one in placed for point in one.points))
     for returned in flow.returned:
         if named_elsewhere(trees, returned):
