@@ -157,6 +157,34 @@ def test_standard_input_that_is_no_file_stands_alone(write: Write) -> None:
     assert (_places(result), result.files) == ([("<stdin>", 7, "AUD103")], ["<stdin>"])
 
 
+def test_bytes_can_stand_in_for_any_file_of_the_project(write: Write) -> None:
+    root = write(PROJECT)
+    clean, late = HELPER.replace(".item()", "").encode(), b"\n\n" + HELPER.encode()
+    assert _places(lint(["helper.py"], overlays={"helper.py": clean})) == []
+    assert _places(lint(["."], overlays={"helper.py": late, "none.py": b"x"})) == [("helper.py", 4, "AUD101")]
+    # What is not named itself counts too: no hook is left that leads to the helper.
+    assert _places(lint(["helper.py"], overlays={"main.py": b""})) == []
+    assert lint(["helper.py"], overlays={str(root / "helper.py"): late}).read("helper.py") == late
+    # They come before standard input, and leave nothing in the cache.
+    assert _places(lint([], stdin=Stdin(clean, "helper.py"), overlays={"helper.py": late})) == [
+        ("helper.py", 4, "AUD101")
+    ]
+    assert _places(lint(["."])) == FOUND
+
+
+def test_the_style_of_fixes_is_that_of_the_file_s_project(write: Write) -> None:
+    plain = {f"plain/{name}": text for name, text in PROJECT.items()}
+    root = write({**plain, "plain/pyproject.toml": "[tool.auditlint]\nfix-style = 'plain'", **PROJECT})
+    result = lint(["."])
+    assert {name: result.fix_style(name) for name in result.files} == {
+        "helper.py": "library",
+        "main.py": "library",
+        "plain/helper.py": "plain",
+        "plain/main.py": "plain",
+    }
+    assert lint(["helper.py"]).fix_style(str(root / "plain" / "main.py")) == "plain"
+
+
 @pytest.mark.parametrize("cached", [False, True])
 def test_a_named_file_that_does_not_parse_is_told_though_no_hook_leads_there(write: Write, cached: bool) -> None:
     root = write({**PROJECT, "broken.py": "def f(:\n", "script": "x = = 1\n"})

@@ -22,7 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "rules"
 FIXTURES = ROOT / "fixtures" / "rules"
 MARKER = re.compile(r"#\s*(AUD\d{3})\s*$")
-KINDS = "item cpu tolist cast format numpy synchronize serialise truth builtin dynamic compare index h2d"
+KINDS = (
+    "item cpu tolist cast format numpy synchronize serialise truth builtin dynamic compare index h2d "
+    "graph alias growth unsynchronised entry finalize python_state"
+)
 
 CODES = pytest.mark.parametrize("code", RULES)
 

@@ -7,6 +7,7 @@ import ast
 from auditlint.analysis import (
     attributes,
     binding,
+    captures,
     declarations,
     expressions,
     hooks,
@@ -64,6 +65,8 @@ def evaluate_call(frame: Frame, node: ast.Call) -> Value:
         return _super(frame, node)
     function = expressions.evaluate(frame, node.func)
     given = _arguments(frame, node)
+    if not frame.lazy and isinstance(node.func, ast.Attribute) and node.func.attr in captures.NOTED:
+        captures.note_call(frame, node, function, given)
     return apply(frame, node, function, given)
 
 

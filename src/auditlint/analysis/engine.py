@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from auditlint.analysis import hooks, reach, roots
+from auditlint.analysis import hooks, hygiene, reach, roots
 from auditlint.analysis.naming import Naming
 from auditlint.analysis.progress import Progress
 from auditlint.analysis.session import Session, Takes, Wrappers
@@ -142,6 +142,11 @@ class Share:
                 done += 1
                 sites.extend(reach.sites_of(session, module, registration))
                 roots.run_pending(session)
+            try:
+                # Last: what they kept is held against code that runs after the pass.
+                sites.extend(hygiene.sites_of(session))
+            except RecursionError:
+                session.too_nested(module.body())
         return unique(sites)
 
     def _expect(self, files: int) -> None:

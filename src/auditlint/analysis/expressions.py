@@ -9,6 +9,7 @@ from auditlint.analysis import (
     attributes,
     callers,
     calls,
+    deferral,
     interpreter,
     names,
     narrowing,
@@ -133,6 +134,7 @@ def truth_site(frame: Frame, value: Value, node: ast.expr, operation: str = "") 
     """Record the sync of testing a value, when it is a tensor (or None) and nothing else."""
     if frame.lazy:
         return
+    deferral.note_read(frame, node, operation or _test_word(frame.statement), value)
     items = alternatives(settled(value))
     found = False
     for item in items:
@@ -156,6 +158,7 @@ def _bin_op(frame: Frame, node: ast.BinOp) -> Value:
         if holds_device(right):
             frame.site("format", "%-formatting", node, "Tensor.__format__")
         return STR
+    deferral.note_read(frame, node, "arithmetic", left, right)
     pairs = [(a, b) for a in operators.operands(left) for b in operators.operands(right)]
     return join_all([operators.combined(a, b, node.op) for a, b in pairs[:24]])
 
@@ -219,6 +222,8 @@ def _compare(frame: Frame, node: ast.Compare) -> Value:
     results: list[Value] = []
     for position, (operator, comparator) in enumerate(zip(node.ops, node.comparators, strict=True)):
         right = evaluate(frame, comparator)
+        if not isinstance(operator, (ast.Is, ast.IsNot)):
+            deferral.note_read(frame, node, "comparison", left, right)
         result = operators.compared(frame, left, operator, right, node)
         if position + 1 < len(node.ops):
             truth_site(frame, result, node, "chained comparison")
@@ -315,6 +320,7 @@ def _joined_str(frame: Frame, node: ast.JoinedStr) -> Value:
                 evaluate(frame, part.format_spec)
             if not frame.lazy and holds_device(value):
                 frame.site("format", "f-string", node, "Tensor.__format__")
+            deferral.note_read(frame, node, "f-string", value)
     if len(node.values) == 1 and isinstance(node.values[0], ast.Constant):
         return const(node.values[0].value)
     pattern = _pattern(node)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from functools import partial
 
-from auditlint.analysis import calls, declarations, expressions, names, narrowing, spelling, subscripts
+from auditlint.analysis import calls, captures, declarations, expressions, names, narrowing, spelling, subscripts
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.session import merged_env
 from auditlint.analysis.values import (
@@ -119,6 +119,8 @@ def _exits(call: ast.Call) -> bool:
 def _assign(frame: Frame, statement: ast.Assign) -> bool:
     value = expressions.evaluate(frame, statement.value)
     for target in statement.targets:
+        if not frame.lazy:
+            captures.note_store(frame, target, statement.value, value)
         assign(frame, target, value)
     return False
 
@@ -129,6 +131,8 @@ def _ann_assign(frame: Frame, statement: ast.AnnAssign) -> bool:
         value = expressions.evaluate(frame, statement.value)
         if value.kind == "unknown":
             value = declared
+        if not frame.lazy:
+            captures.note_store(frame, statement.target, statement.value, value)
         assign(frame, statement.target, value)
     elif declared.kind != "unknown" and isinstance(statement.target, ast.Name):
         frame.env.put(statement.target.id, declared)
@@ -143,10 +147,14 @@ def _aug_assign(frame: Frame, statement: ast.AugAssign) -> bool:
         return False
     if any(item.kind == "listobj" for item in alternatives(held)):
         added = element(expressions.evaluate(frame, statement.value))
+        if not frame.lazy:
+            captures.note_growth(frame, statement, held, added)
         for item in alternatives(held):
             if isinstance(item, ListObj):
                 item.add(added)
         return False
+    if not frame.lazy and isinstance(statement.value, ast.Constant):
+        captures.note_growth(frame, statement, held, spelling.literal(statement.value))
     load = ast.BinOp(left=target, op=statement.op, right=statement.value)
     ast.copy_location(load, statement)
     assign(frame, target, expressions.evaluate(frame, load))

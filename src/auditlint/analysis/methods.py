@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from auditlint.analysis import attributes, calls, conditions, containers, host_calls, names, outside, tensors
+from auditlint.analysis import attributes, calls, conditions, containers, deferral, host_calls, names, outside, tensors
 from auditlint.analysis.arguments import Arguments
 from auditlint.analysis.frame import Frame
 from auditlint.analysis.values import (
@@ -101,6 +101,8 @@ def _method(frame: Frame, node: ast.expr, owner: Value, name: str, given: Argume
 
 
 def _instance_method(frame: Frame, node: ast.expr, owner: ExtInstance, name: str, given: Arguments) -> Value:
+    if owner.path.startswith("auditlint.defer."):
+        return deferral.method(frame, node, owner, name)
     cls = owner.path.rpartition(".")[2]
     if f"{cls}.{name}" in SYNCS:
         conditions.report(frame, f"{cls}.{name}", node, f".{name}()", given)

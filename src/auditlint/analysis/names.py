@@ -46,7 +46,7 @@ def module_value(session: Session, module: Module, name: str) -> Value | None:
     statements = module.names.get(name)
     if statements is None:
         for star in module.stars:
-            source = _imported_module(session, module, star)
+            source = imported_module(session, module, star)
             if isinstance(source, Module) and source is not module:
                 value = module_value(session, source, name)
                 if value is not None:
@@ -104,7 +104,7 @@ def imported(session: Session, module: Module, statement: ast.Import | ast.Impor
             if bound == name:
                 return named_module(session, alias.name if alias.asname else bound, module)
         return UNKNOWN
-    source = _imported_module(session, module, statement)
+    source = imported_module(session, module, statement)
     for alias in statement.names:
         if (alias.asname or alias.name) == name:
             if isinstance(source, Module):
@@ -120,7 +120,7 @@ def imported(session: Session, module: Module, statement: ast.Import | ast.Impor
     return UNKNOWN
 
 
-def _imported_module(session: Session, module: Module, statement: ast.ImportFrom) -> Module | str:
+def imported_module(session: Session, module: Module, statement: ast.ImportFrom) -> Module | str:
     """The module that `from X import` names: one of the project, or else its dotted name ("" when nowhere)."""
     dotted = statement.module or ""
     if statement.level:

@@ -90,3 +90,8 @@ def rows_at(source: bytes, positions: Iterable[int]) -> list[int]:
         if not rows or rows[-1] != row:
             rows.append(row)
     return rows
+
+
+def word_rows(source: bytes, word: bytes) -> list[int]:
+    """Rows on which a word stands, or is part of a longer one."""
+    return rows_at(source, _places(source, word, len(source)))

@@ -10,6 +10,7 @@ from auditlint.analysis import (
     conditions,
     containers,
     declarations,
+    deferral,
     host_calls,
     names,
     tensors,
@@ -67,12 +68,15 @@ def call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
 def _call(frame: Frame, node: ast.expr, path: str, given: Arguments) -> Value:
     if path.startswith("builtins."):
         name = path[9:]
+        deferral.note_builtin(frame, node, name, given)
         special = builtins_.BUILTINS.get(name)
         if special is not None:
             return special(frame, node, given)
         return builtins_.plain(frame, node, name, given)
     if path in ("functools.partial", "functools.partialmethod") and given.args:
         return Partial(given.args[0], tuple(given.args[1:]), tuple(given.keywords))
+    if path.startswith("auditlint.defer."):
+        return deferral.call(frame, node, path, given)
     if path.startswith("torch"):
         return torch_calls.call(frame, node, path, given)
     if path in SYNCS and given.args:

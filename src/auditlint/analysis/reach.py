@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from auditlint.analysis import attributes, calls, declarations, hooks
 from auditlint.analysis.arguments import Arguments
 from auditlint.analysis.frame import Frame
-from auditlint.analysis.session import Registration, Session, SiteRecord, Summary
+from auditlint.analysis.session import Registration, Session, SiteRecord, Start, Summary
 from auditlint.analysis.sites import Site
 from auditlint.analysis.values import (
     MODULE,
@@ -57,7 +57,9 @@ def sites_of(session: Session, module: Module, registration: Registration) -> li
     summary = Summary(module.body())
     frame = Frame(session, module.body(), Env(None), summary, lazy=False)
     at = ast.Name(id="", ctx=ast.Load(), lineno=registration.registered.row, col_offset=0)
-    calls.apply(frame, at, registration.callable, _arguments(session, registration))
+    target = _target(session, registration.callable)
+    taken, words = (target[1], _words(registration.kind, target)) if target is not None else (0, ())
+    calls.apply(frame, at, registration.callable, _arguments(session, registration, target))
     found: list[Site] = []
     for _, start in summary.calls.values():
         hook = Hook(
@@ -67,6 +69,8 @@ def sites_of(session: Session, module: Module, registration: Registration) -> li
             registration.registrar,
             registration.registered,
         )
+        if registration.kind not in SCOPE_KINDS:
+            session.started.append(Start(registration.kind, hook, start, taken, words))
         exempt = session.config.hot_paths.exempt if registration.kind == "hot path" else ()
         found.extend(_walk(start, hook, SCOPE_KINDS.get(registration.kind, "hook"), exempt))
     return found
@@ -80,8 +84,10 @@ def _walk(start: Summary, hook: Hook, scope: str, exempt: Sequence[str]) -> Iter
         info = summary.info
         filename = info.module.filename
         for record in _one_backend(info, list(summary.sites.values())):
+            if record.kind == "finalize" and scope != "hook":
+                continue  # a decode loop finalizes between two passes, as it should
             row = getattr(record.node, "lineno", info.row)
-            yield _site(record, filename, scope, hook, (*above, Step(info.qualname, filename, row)))
+            yield site(record, filename, scope, hook, (*above, Step(info.qualname, filename, row)))
         for row, callee in summary.calls.values():
             # A hot loop may end in its finaliser: there values are read after the pass.
             final = any(fnmatchcase(callee.info.name, pattern) for pattern in exempt)
@@ -119,7 +125,7 @@ def _branch(info: FunctionInfo, record: SiteRecord) -> ast.stmt | None:
     return None
 
 
-def _site(record: SiteRecord, filename: str, scope: str, hook: Hook, path: tuple[Step, ...]) -> Site:
+def site(record: SiteRecord, filename: str, scope: str, hook: Hook, path: tuple[Step, ...]) -> Site:
     node = record.node
     end_row, end_col = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
     row, col = node.lineno, node.col_offset
@@ -164,9 +170,8 @@ def _header_end(statement: ast.stmt) -> int:
     return statement.end_lineno or statement.lineno
 
 
-def _arguments(session: Session, registration: Registration) -> Arguments:
+def _arguments(session: Session, registration: Registration, found: tuple[FunctionInfo, int, int] | None) -> Arguments:
     """What torch hands to this hook; an annotation that says more than the signature wins."""
-    found = _target(session, registration.callable)
     if registration.kind in SCOPE_KINDS:
         return _declared(session, registration, found)
     given, star = _signature(registration.kind, found)
@@ -181,6 +186,16 @@ def _arguments(session: Session, registration: Registration) -> Arguments:
 
 
 def _signature(kind: str, found: tuple[FunctionInfo, int, int] | None) -> tuple[list[Value], Value | None]:
+    given: list[Value] = []
+    for name in _words(kind, found):
+        if name.startswith("*"):
+            return given, element(ARGUMENTS[name[1:]])
+        given.append(ARGUMENTS[name])
+    return given, None
+
+
+def _words(kind: str, found: tuple[FunctionInfo, int, int] | None) -> tuple[str, ...]:
+    """What torch calls a hook of this kind with, in the words of the facts."""
     if found is not None:
         required = found[2]
         if kind == hooks.ANY_KIND:
@@ -194,12 +209,7 @@ def _signature(kind: str, found: tuple[FunctionInfo, int, int] | None) -> tuple[
             kind = "forward+kwargs"
         elif kind == "forward_pre" and required == 3:
             kind = "forward_pre+kwargs"
-    given: list[Value] = []
-    for name in SIGNATURES.get(kind, ("module", "tensors", "output")):
-        if name.startswith("*"):
-            return given, element(ARGUMENTS[name[1:]])
-        given.append(ARGUMENTS[name])
-    return given, None
+    return SIGNATURES.get(kind, ("module", "tensors", "output"))
 
 
 def _target(session: Session, value: Value, depth: int = 0) -> tuple[FunctionInfo, int, int] | None:

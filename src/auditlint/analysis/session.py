@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from auditlint.analysis.arguments import Arguments
 from auditlint.analysis.naming import Naming
@@ -33,9 +33,13 @@ from auditlint.analysis.values import (
     join,
 )
 from auditlint.config import Config
-from auditlint.diagnostics import Step
+from auditlint.diagnostics import Hook, Step
 from auditlint.project.modules import ClassInfo, FunctionInfo, Module
 from auditlint.project.project import Broken, Project
+
+if TYPE_CHECKING:
+    from auditlint.analysis.captures import Capture
+    from auditlint.analysis.places import Place, Use
 
 MAX_DEPTH = 14
 MAX_RUNS = 4000
@@ -43,6 +47,13 @@ MAX_RUNS = 4000
 MAX_CONTEXTS = 16
 # A function that calls itself is entered this often with different arguments.
 MAX_RECURSION = 2
+
+
+# Kinds of hooks that are handed gradients, which carry a graph only under create_graph, or what autograd saves.
+OTHER_KINDS = {
+    "backward", "backward_pre", "tensor", "node", "node_pre", "parameter", "multi_grad", "communication", "step",
+    "pack", "unpack",
+}  # fmt: skip
 
 
 class SiteRecord(NamedTuple):
@@ -83,16 +94,33 @@ Wrappers: TypeAlias = dict[str, tuple[Takes, ...]]
 class Summary:
     """What one run of a function (with these kinds of arguments) came to."""
 
-    __slots__ = ("calls", "info", "sites", "value")
+    __slots__ = ("calls", "captures", "info", "sites", "value")
 
     def __init__(self, info: FunctionInfo) -> None:
         self.info = info
         self.value: Value = UNKNOWN
         self.sites: dict[tuple[ast.AST, str], SiteRecord] = {}
+        # What the run keeps beyond itself, by the expression that keeps it.
+        self.captures: dict[ast.expr, Capture] = {}
         self.calls: dict[int, tuple[int, Summary]] = {}
 
     def reach(self, row: int, other: Summary) -> None:
         self.calls.setdefault(id(other), (row, other))
+
+
+class Start(NamedTuple):
+    """One run of a hook: `words` say what torch hands over for its parameters after the first `taken`."""
+
+    kind: str
+    hook: Hook
+    summary: Summary
+    taken: int
+    words: tuple[str, ...]
+
+    @property
+    def has_activations(self) -> bool:
+        """Whether it is handed what the forward pass computes, neither gradients nor what autograd saves."""
+        return self.kind not in OTHER_KINDS and "bwd" not in self.hook.registrar
 
 
 class Session:
@@ -145,6 +173,10 @@ class Session:
         # Environments that classes defined inside functions close over.
         self.class_envs: dict[ClassInfo, Env] = {}
         self.pending: dict[tuple[FunctionInfo, Env | None], Func] = {}
+        # The hooks that were run, and who uses the places in which they keep things.
+        self.started: list[Start] = []
+        self.uses: dict[tuple[Place, tuple[str, ...]], list[Use]] = {}
+        self.homes: dict[int, Place] | None = None
         self._rows: dict[Module, list[int]] = {}
 
     def is_wrapper(self, info: FunctionInfo) -> bool:

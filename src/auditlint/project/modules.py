@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from auditlint.analysis.bodies import Body
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Module
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -15,7 +18,9 @@ TRY: tuple[type[ast.Try], ...] = (ast.Try, getattr(ast, "TryStar", ast.Try))
 class Module:
     """One parsed file. `name` is its dotted name, `package` the one that relative imports start from."""
 
-    __slots__ = ("_classes", "_functions", "_names", "filename", "name", "package", "source", "stars", "tree")
+    __slots__ = (
+        "_classes", "_functions", "_names", "filename", "functions", "name", "package", "source", "stars", "tree",
+    )  # fmt: skip
 
     def __init__(self, filename: str, name: str, package: str, source: bytes, tree: ast.Module) -> None:
         self.filename = filename
@@ -27,6 +32,8 @@ class Module:
         self._names: dict[str, list[ast.stmt]] | None = None
         self._functions: dict[ast.AST, FunctionInfo] = {}
         self._classes: dict[ast.ClassDef, ClassInfo] = {}
+        # All functions of the file, listed once somebody asks for them.
+        self.functions: list[FunctionInfo] | None = None
 
     @property
     def names(self) -> dict[str, list[ast.stmt]]:
@@ -64,7 +71,9 @@ class Module:
 class FunctionInfo:
     """A function, method, lambda or module body; `cls` is the class whose body defines it."""
 
-    __slots__ = ("_locals", "cls", "defaults", "flags", "module", "name", "node", "parent", "qualname", "statement")
+    __slots__ = (
+        "_locals", "body", "cls", "defaults", "flags", "module", "name", "node", "parent", "qualname", "statement",
+    )  # fmt: skip
 
     def __init__(
         self, module: Module, node: FunctionNode, qualname: str, cls: ClassInfo | None, parent: FunctionInfo | None
@@ -81,6 +90,8 @@ class FunctionInfo:
         # lambda, an expression, whatever the type of `node` says.
         self.statement: ast.stmt = node if isinstance(node, ast.stmt) else ast.Expr(value=node, lineno=1, end_lineno=1)  # type: ignore[arg-type]
         self._locals: frozenset[str] | None = None
+        # What its text says, once somebody asks.
+        self.body: Body | None = None
 
     @property
     def arguments(self) -> ast.arguments | None:

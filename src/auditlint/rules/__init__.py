@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from auditlint.diagnostics import Diagnostic, Location
-from auditlint.rules import control_flow, exports, housekeeping, reads
+from auditlint.rules import captures, control_flow, deferral, exports, housekeeping, in_pass, reads
 from auditlint.rules.rule import Rule
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ RULES: dict[str, Rule] = {
         control_flow.COMPARE,
         control_flow.INDEX,
         control_flow.H2D,
+        captures.GRAPH,
+        captures.ALIAS,
+        captures.GROWTH,
+        deferral.UNSYNCHRONISED,
+        deferral.ENTRY,
+        in_pass.FINALIZE,
+        in_pass.PYTHON_STATE,
         housekeeping.BROKEN,
         housekeeping.IDLE,
         housekeeping.UNREASONED,

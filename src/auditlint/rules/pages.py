@@ -46,7 +46,7 @@ def page(rule: Rule) -> str:
         f"## Fix safety\n\n{rule.safety}",
     ]
     if rule.kind:
-        parts.append(f"## Backends\n\n{backends(rule.kind)}")
+        parts.append(f"## Backends\n\n{rule.backends or backends(rule.kind)}")
         parts.append(
             "## When it is wanted\n\n"
             f"Say so, with the reason: `# auditlint: allow-sync[{rule.code}] reason` or `# noqa: {rule.code}`, anywhere"

@@ -45,6 +45,8 @@ class Rule(NamedTuple):
     instances: tuple[tuple[str, str], ...] = ()
     invalid: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
+    # What differs between backends, where no table of operations says it.
+    backends: str = ""
     opt_in: bool = False
 
     def message(self, site: Site) -> str:
