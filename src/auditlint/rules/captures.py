@@ -28,8 +28,8 @@ GRAPH = Rule(
         "runs out; `.item()` had dropped the graph, so the bug comes in when a read is deferred by hand."
     ),
     safety=(
-        "`.detach()` gives the same values. It is safe when nobody calls `backward()` through what is kept, which is "
-        "what the rule looks for. `defer(x)` detaches by itself."
+        "`--unsafe-fixes` adds `.detach()`, which gives the same values. It is safe when nobody calls `backward()` "
+        "through what is kept, which is what the rule looks for. `defer(x)` detaches by itself."
     ),
     backends=EVERYWHERE,
     does="keeps the graph of the whole pass alive",
@@ -172,8 +172,9 @@ ALIAS = Rule(
         "writes to the model's own activations. A view also keeps the whole tensor that it looks at."
     ),
     safety=(
-        "`.detach().clone()` at the capture gives what the tensor held there. That may differ from what the program "
-        "gives today, which is the point. `defer(x)` clones unless it is told `fresh=True`."
+        "`--unsafe-fixes` adds `.detach().clone()`. At the capture it gives what the tensor held there. That may "
+        "differ from what the program gives today, which is the point. `defer(x)` clones unless it is told "
+        "`fresh=True`."
     ),
     backends=EVERYWHERE,
     does="keeps memory that is written to afterwards",

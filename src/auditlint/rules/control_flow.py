@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from auditlint.rules.reads import DEFER, WHY
+from auditlint.rules.reads import WHY
 from auditlint.rules.rule import Rule
 
 BRANCH = (
-    "auditlint does not rewrite this yet. A check that only counts or reports can be computed on the device and read "
-    "after the pass. A branch that decides what the hook returns has to become arithmetic (`torch.where`, a product "
-    "with the mask), which computes both sides: the same values, but not the same exceptions and side effects."
+    "`--unsafe-fixes` defers a test whose body only prints or logs. Others are not rewritten. A check that only "
+    "counts or reports can be computed on the device and read after the pass. A branch that decides what the hook "
+    "returns has to become arithmetic (`torch.where`, a product with the mask), which computes both sides: the same "
+    "values, but not the same exceptions and side effects."
 )
 
 TRUTH = Rule(
@@ -106,7 +107,7 @@ DYNAMIC = Rule(
     ),
     why=WHY + " Here torch itself asks: it cannot allocate the result, or return, before the device has answered.",
     safety=(
-        "auditlint does not rewrite this yet. A masked reduction gives the same value as a reduction of the selected "
+        "Not rewritten. A masked reduction gives the same value as a reduction of the selected "
         "elements (`(x * mask).sum()` for `x[mask].sum()`) unless the rest holds NaN or infinity; use `torch.where` "
         "then. The `_ex` functions of `torch.linalg` return the status instead of raising."
     ),
@@ -188,7 +189,7 @@ INDEX = Rule(
         "one without dimensions (which torch reads as an integer)."
     ),
     why=WHY,
-    safety=DEFER,
+    safety="Not rewritten: what is indexed or looped over has to be known in the pass.",
     does="needs an integer, so that the host reads the tensor and waits for the device",
     instead="index on the device, with index_select, gather or a mask",
     instances=(("range", "loop over a size that the host knows, and mask the rest"),),
@@ -221,8 +222,10 @@ H2D = Rule(
     ),
     why=WHY + " A blocking copy to the device waits for the copy, which waits for what was queued before it.",
     safety=(
-        "auditlint does not rewrite this yet. A constant can be made once, outside the pass, and kept as a buffer of "
-        "the module; that is safe when neither its device nor its values change between passes."
+        "`--fix` moves a tensor of the function around the hook once for each device, as in `vector_to = "
+        "functools.cache(vector.to)`, where nothing changes it in place. Others are not rewritten. A constant can be "
+        "made once, outside the pass, and kept as a buffer of the module; that is safe when neither its device nor "
+        "its values change between passes."
     ),
     does="copies host data to the device and waits for the copy",
     instead="make the tensor once outside the pass, or fill it on the device",

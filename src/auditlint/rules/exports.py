@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditlint.rules.reads import DEFER, WHY
+from auditlint.rules.reads import WHY
 from auditlint.rules.rule import Rule
 
 PRINT = Rule(
@@ -16,7 +16,12 @@ PRINT = Rule(
         "once a call."
     ),
     why=WHY + " Printing is worse than one read: torch reads a value several times to choose the number format.",
-    safety=DEFER,
+    safety=(
+        "`--unsafe-fixes` defers the call with `defer_call`: what it needs is captured now, and it runs after the "
+        "pass, in order with other deferred calls. It is unsafe because the output moves. A writer's `add_scalar` "
+        "with an explicit step is deferred safely, with the time of the call as `walltime`. A text that is stored "
+        "becomes a `Deferred` until it is finalized."
+    ),
     does="formats a tensor, which makes the host wait for the device",
     instead="keep the tensor and write it after the pass",
     before="""
@@ -60,9 +65,10 @@ SYNCHRONIZE = Rule(
         "pass."
     ),
     safety=(
-        "auditlint does not rewrite this yet. Removing a wait is safe when only device work follows it. It is not "
-        "when the host reads memory next that a `non_blocking` copy fills, or when a clock is read around it: record "
-        "events then and read their `elapsed_time` after the pass."
+        "`--unsafe-fixes` removes `empty_cache()` where the hook calls it itself; other waits are not rewritten. "
+        "Removing a wait is safe when only device work follows it. It is not when the host reads memory next that a "
+        "`non_blocking` copy fills, or when a clock is read around it: record events then and read their "
+        "`elapsed_time` after the pass."
     ),
     does="makes the host wait for all work queued before it",
     instead="move it out of the pass",
@@ -104,7 +110,10 @@ SERIALISE = Rule(
         "encodes them, and `torch.distributed.all_gather_object` and its relatives."
     ),
     why=WHY + " Here the whole tensor is copied, and the file is written while the device has nothing to do.",
-    safety=DEFER,
+    safety=(
+        "`--unsafe-fixes` defers the call with `defer_call`: tensors are captured now, the file is written after the "
+        "pass. There is no fix where the hook opens the file itself, or goes on with the bytes."
+    ),
     does="copies tensors to the host and waits for the device",
     instead="keep detached clones and write them after the pass",
     before="""

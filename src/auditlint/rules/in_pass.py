@@ -143,9 +143,9 @@ PYTHON_STATE = Rule(
         "compiled twice, and a buffer on the device once."
     ),
     safety=(
-        "Not rewritten. `DeviceBuffer` keeps rows and their count on the device, and is compiled once; "
-        "`auditlint.defer.attach` puts one on each layer. `@outside_graph` on the hook leaves it to Python, at the "
-        "price of a graph break."
+        "`--unsafe-fixes` marks the hook with `@outside_graph`. `DeviceBuffer` keeps rows and their count on the "
+        "device, and is compiled once; `auditlint.defer.attach` puts one on each layer. `@outside_graph` leaves the "
+        "hook to Python, at the price of a graph break at each call; CUDA graphs do not replay it."
     ),
     backends="A matter of torch.compile and of CUDA graphs, whatever the backend.",
     does="is Python state: the compiled model is compiled anew on each call until torch gives up",

@@ -10,9 +10,17 @@ WHY = (
     "layer of each pass, so a read that is harmless after the pass costs the overlap of host and device inside it."
 )
 DEFER = (
-    "auditlint does not rewrite this yet. Deferring the read by hand is safe when nothing in the pass depends on the "
-    "value: keep `t.detach()` of a reduction (or `t.detach().clone()` of anything that is a view or is changed in "
-    "place later), and read it after the pass. It is not safe when the value decides what the hook returns."
+    "`--fix` keeps the tensor with `auditlint.defer` and finalizes it after the pass, where the value is stored and "
+    "nothing in the pass depends on it. A number stays a number, or a `Deferred` that reads as one until it is "
+    "finalized: that is the safe fix. It is unsafe where output moves, where what is computed or called is not known, "
+    "or where the place to finalize is a guess; the fix says which. There is none where the value decides what the "
+    "hook does or returns. By hand: keep `t.detach()` of a reduction, or `t.detach().clone()` of anything that is a "
+    "view or is changed in place later, and read it after the pass."
+)
+COPY = (
+    "`--unsafe-fixes` keeps a clone on the device with `auditlint.defer` and copies it after the pass. It is unsafe, "
+    "since a whole activation takes device memory until then, and what is stored is a `Deferred`, not a tensor, until "
+    "it is finalized. On the CPU `t.cpu()` is `t` itself, and changes with it; the fixed program keeps what it was."
 )
 
 ITEM = Rule(
@@ -55,7 +63,7 @@ CPU = Rule(
         "afterwards is host work and is not reported again: `t.detach().cpu().numpy()` is one finding."
     ),
     why=WHY,
-    safety=DEFER
+    safety=COPY
     + " A copy with `non_blocking=True` into pinned memory does not wait, but must not be read before an event.",
     does="copies to the host and waits for the device",
     instead="keep a detached clone on the device and copy after the pass",
@@ -86,7 +94,7 @@ TOLIST = Rule(
     summary="A hook turns a tensor into a Python list",
     what="`t.tolist()` on a tensor.",
     why=WHY,
-    safety=DEFER,
+    safety=DEFER + " A list is deferred safely when its length stands in the code, as in `p.topk(2).indices.tolist()`.",
     does="copies every element to the host and waits for the device",
     instead="keep the tensor and convert it after the pass",
     before="""
@@ -154,7 +162,7 @@ NUMPY = Rule(
         "which is then the finding."
     ),
     why=WHY,
-    safety=DEFER,
+    safety=COPY,
     does="needs the tensor on the host, so that the host waits for the device",
     instead="use torch's function, or keep the tensor and convert it after the pass",
     before="""
