@@ -270,7 +270,7 @@ def _report(args: argparse.Namespace, result: Result, stream: TextIO, found: lis
 
 
 def _fix(args: argparse.Namespace, lint: Callable[[Mapping[str, bytes]], Result], stdin: Stdin | None) -> int:
-    from auditlint.fixes import command
+    from auditlint.fixes.applying import command
 
     def narrowed(overlays: Mapping[str, bytes]) -> Result:
         result = lint(overlays)

@@ -122,6 +122,8 @@ class Texts:
             return self._source.code(node, {one: self.expression(one) for one in self._inside(node)})
         if rewrite.kind == "move":
             return self._moved(node)
+        if rewrite.kind in ("detach", "clone"):
+            return self._cut_loose(node, rewrite.kind)
         if rewrite.kind == "read":
             return self._read(self._reads[node])
         return self._deferred(node, rewrite)
@@ -161,13 +163,23 @@ class Texts:
         assert isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         return self._source.code(node, {node.func: cache_name(node)})
 
+    def _cut_loose(self, node: ast.expr, kind: str) -> str:
+        """What is kept, without its graph, and in memory of its own for "clone"."""
+        operand, _ = _bare(node)
+        text = self._receiver(operand)
+        return f"{text}.detach()" + (".clone()" if kind == "clone" else "")
+
+    def _receiver(self, node: ast.expr) -> str:
+        """The text of an expression that a method is called on."""
+        text = self._source.code(node)
+        simple = isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
+        return text if simple else f"({text})"
+
     def _kept(self, read: Read) -> str:
         """The tensor itself, without its graph, and copied where somebody else has it."""
         assert read.operand is not None
         operand, _ = _bare(read.operand)
-        text = self._source.code(operand)
-        simple = isinstance(operand, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
-        kept = f"{text if simple else f'({text})'}.detach()"
+        kept = f"{self._receiver(operand)}.detach()"
         if read.form == "item" and not is_single(operand):
             kept += ".reshape(())"
         if read.extra:

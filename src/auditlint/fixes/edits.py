@@ -88,7 +88,9 @@ class _Draft:
         self.imports: dict[str, dict[str, set[str]]] = {}
         files: dict[str, FileTree] = {one.file.filename: one.file for one in plan.rewrites}
         self._rewritten = [edit for filename, file in files.items() for edit in self._rewrite(filename, file)]
-        self.points = {(point.filename, point.where, point.node): [] for point in plan.points}
+        self.points: dict[tuple[str, str, ast.stmt], list[str]] = {
+            (point.filename, point.where, point.node): [] for point in plan.points
+        }
         self._functions: list[Edit] = []
         for point in plan.points:
             self.points[point.filename, point.where, point.node] += self._code(point)
@@ -143,18 +145,31 @@ class _Draft:
         for node in texts.outermost():
             if not any(one in own for one in ast.walk(node)):
                 continue
-            if self._rewrites[filename][node].kind == "delete":
+            if self._rewrites[filename][node].kind == "mark":
+                edits.append(rewriter.decorate(node, self._mark(filename)))
+            elif self._rewrites[filename][node].kind == "delete":
                 assert isinstance(node, ast.stmt)
                 edits.append(rewriter.delete_statement(node))
             else:
                 text = texts.text(node)
                 edits += self._kept_comments(rewriter, file.statement(node), rewriter.comments(node), text)
-                exchange = rewriter.replace_statement if isinstance(node, ast.stmt) else rewriter.replace
-                edits.append(exchange(node, text))
+                if isinstance(node, ast.stmt):
+                    edits.append(rewriter.replace_statement(node, text))
+                else:
+                    edits.append(rewriter.replace(node, text))
                 edits += self._cached(filename, self._rewrites[filename][node])
                 if isinstance(node, ast.Call) and report_kind(node) == "scalar" and uses_time(file, node):
                     self._wanted(filename, "time", "")
         return self._in(filename, edits)
+
+    def _mark(self, filename: str) -> str:
+        """The decorator that leaves a function out of compiled graphs."""
+        if self._plan.style == LIBRARY:
+            return self._called(filename, "outside_graph")
+        bound = self._rewriters.of(filename).bound_as("torch")
+        if bound is None:
+            self._wanted(filename, "torch", "")
+        return f"{bound or 'torch'}.compiler.disable"
 
     def _kept_comments(self, rewriter: Rewriter, statement: ast.stmt, comments: list[str], text: str) -> list[Edit]:
         """Comments inside what is exchanged that its text has no place for go in front of the statement."""

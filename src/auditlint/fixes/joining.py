@@ -6,8 +6,8 @@ import ast
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from auditlint.fixes.flow.follower import Rewrite
 from auditlint.fixes.flow.operands import is_function, nature
+from auditlint.fixes.flow.result import Rewrite
 from auditlint.fixes.plan import Plan
 
 _Key: TypeAlias = tuple[str, ast.AST]
@@ -27,7 +27,25 @@ def joined(plans: Sequence[Plan | str]) -> list[Plan | str]:
         plan._replace(doubts=(*plan.doubts, *doubts)) if isinstance(plan, Plan) else plan
         for plan, doubts in zip(current, judged, strict=True)
     ]
-    return _shared(sure)
+    return _apart(_shared(sure))
+
+
+def _apart(plans: list[Plan | str]) -> list[Plan | str]:
+    """Without the plans whose rewrites stand inside what another plan exchanges as a whole."""
+    every = [one for plan in plans if isinstance(plan, Plan) for one in plan.rewrites]
+    exchanged = {_key(one) for one in every if one.kind != "mark"}
+
+    def inside(plan: Plan) -> bool:
+        own = {_key(one) for one in plan.rewrites}
+        above = {(one.file.filename, node) for one in plan.rewrites for node in one.file.above(one.node)}
+        return not exchanged.isdisjoint(above - own)
+
+    return [
+        "the statement that it is in is rewritten first; fix again after that"
+        if isinstance(plan, Plan) and inside(plan)
+        else plan
+        for plan in plans
+    ]
 
 
 def _key(rewrite: Rewrite) -> _Key:
@@ -79,7 +97,7 @@ def _doubts(plan: Plan) -> tuple[str, ...] | str:
             continue
         if any(_makes_text(one) for one in ast.walk(rewrite.node)):
             doubts.append("the text is a `Deferred` until it is finalized")
-        for operand in _operands(rewrite.node, rewrite.leaves):
+        for operand in _operands(rewrite):
             kind = nature(rewrite.file, operand, plan.hook)
             if kind == "tensor":
                 return "the value is used to compute another tensor in the hook"
@@ -97,15 +115,16 @@ def _makes_text(node: ast.AST) -> bool:
     return False
 
 
-def _operands(node: ast.expr, leaves: Sequence[ast.expr]) -> list[ast.expr]:
+def _operands(rewrite: Rewrite) -> list[ast.expr]:
     """The largest parts of a computation that hold no leaf."""
     found: list[ast.expr] = []
-    waiting: list[ast.AST] = [node]
+    holders = {one for leaf in rewrite.leaves for one in rewrite.file.above(leaf)}
+    waiting: list[ast.AST] = [rewrite.node]
     while waiting:
         one = waiting.pop()
-        if one in leaves or not isinstance(one, (ast.expr, ast.keyword)):
+        if one in rewrite.leaves or not isinstance(one, (ast.expr, ast.keyword)):
             continue
-        if any(leaf is inner for inner in ast.walk(one) for leaf in leaves):
+        if one in holders or isinstance(one, ast.Slice):
             parts: list[ast.AST] = list(ast.iter_child_nodes(one))
             if isinstance(one, ast.Call) and (isinstance(one.func, ast.Name) or is_function(one.func)):
                 parts.remove(one.func)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from auditlint.diagnostics import Diagnostic
-from auditlint.fixes.flow.follower import Flow, Follower, Impossible, Rewrite
+from auditlint.fixes.flow.follower import Follower
 from auditlint.fixes.flow.functions import named_elsewhere
-from auditlint.fixes.flow.moving import move_of
 from auditlint.fixes.flow.reads import Read, Unreadable, read_of
+from auditlint.fixes.flow.result import Flow, Impossible, Rewrite
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
 from auditlint.fixes.placement.place import Function, Nowhere, Placement, Point, place
 from auditlint.fixes.placement.points import FLUSH
+from auditlint.fixes.remedies import remedy_of
 
 LIBRARY, PLAIN = "library", "plain"
 
@@ -49,9 +50,14 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
     node = file.at(diagnostic.location, diagnostic.end_location)
     if node is None or file.function(node) is None:
         return "this form is not rewritten"
-    other = _other(file, node, diagnostic, style)
-    if other is not None:
-        return other
+    remedy = remedy_of(trees, file, node, diagnostic)
+    if isinstance(remedy, str):
+        return remedy
+    if remedy is not None:
+        around = file.function(node)
+        assert around is not None
+        whole = Read(diagnostic, node, node, None, "")
+        return Plan(file, around, whole, (remedy.rewrite,), (), remedy.doubts, remedy.words, style)
     read = read_of(file, diagnostic, node)
     if isinstance(read, Unreadable):
         return read.reason
@@ -77,32 +83,12 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
     for returned in flow.returned:
         if named_elsewhere(trees, returned):
             flow.doubt(f"`{returned.name}()` is called elsewhere as well, and gives a `Deferred` there too")
-    doubts = (*_own_doubts(diagnostic, read), *flow.doubts, *(_doubted(one) for one in placed if not one.safe))
-    words = _words(flow, placed)
+    unplaced = bool(flow.stores) and bool(points) and all(point.code == FLUSH for point in points)
+    doubts = (*_own_doubts(diagnostic, read, flow), *flow.doubts, *(_doubted(one) for one in placed if not one.safe))
+    if unplaced:
+        doubts = ("what is stored stays a `Deferred`, which reads as its value", *doubts)
+    words = _words(flow, placed, "flush" if unplaced else "finalize")
     return Plan(file, hook.node, read, tuple(flow.rewrites.values()), points, doubts, words, style)
-
-
-def _other(file: FileTree, node: ast.expr, diagnostic: Diagnostic, style: str) -> Plan | str | None:
-    """The plan for a finding that is no read; None for one that is."""
-    function = file.function(node)
-    assert function is not None
-    read = Read(diagnostic, node, node, None, "")
-    if diagnostic.code == "AUD206":
-        move = move_of(file, node)
-        if isinstance(move, str):
-            return move
-        rewrite = Rewrite("move", file, node, before=move.definition)
-        doubts = move.doubts if diagnostic.confidence == "definite" else ("it may be no tensor", *move.doubts)
-        return Plan(file, function, read, (rewrite,), (), doubts, f"move `{move.name}` once for each device", style)
-    statement = file.parents[node]
-    emptied = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".empty_cache")
-    if diagnostic.code == "AUD107" and emptied and isinstance(statement, ast.Expr):
-        # To give cached memory back changes no value.
-        rewrite = Rewrite("delete", file, statement)
-        return Plan(
-            file, function, read, (rewrite,), (), ("memory stays cached in the pass",), "remove the call", style
-        )
-    return None
 
 
 def _hook(trees: Trees, diagnostic: Diagnostic) -> Function | None:
@@ -126,20 +112,20 @@ def _placed(trees: Trees, diagnostic: Diagnostic, hook: Function, flow: Flow) ->
             assert function is not None
             wanted[""] = (Function(file.filename, function), None)
     if not wanted:
-        return Nowhere("nothing is done with the value")
+        return Nowhere("the result is not used; the copy is made for its own sake")
     placed: list[Placement] = []
-    for function, target in wanted.values():
-        one = place(trees, hook, function, target, diagnostic.hook.registered)
+    for inside, target in wanted.values():
+        one = place(trees, hook, inside, target, diagnostic.hook.registered)
         if isinstance(one, Nowhere):
             return one
         placed.append(one)
     return placed
 
 
-def _own_doubts(diagnostic: Diagnostic, read: Read) -> tuple[str, ...]:
+def _own_doubts(diagnostic: Diagnostic, read: Read, flow: Flow) -> tuple[str, ...]:
     if diagnostic.confidence != "definite":
         return ("`defer` takes tensors only, and this may be something else",)
-    if diagnostic.code == "AUD105":
+    if diagnostic.code == "AUD105" and flow.stores:
         return ("the text is a `Deferred` until it is finalized",)
     if read.form in ("cpu", "numpy"):
         return ("the copy takes device memory until it is finalized, and is a `Deferred` until then",)
@@ -178,9 +164,9 @@ def _doubted(placement: Placement) -> str:
     return placement.words.partition("; ")[2] or "nothing shows that this runs after the pass"
 
 
-def _words(flow: Flow, placed: Sequence[Placement]) -> str:
+def _words(flow: Flow, placed: Sequence[Placement], finalize: str) -> str:
     """What the fix does, in one line."""
     kinds = {one.kind for one in flow.rewrites.values()}
     what = "defer the call" if kinds == {"call"} or flow.reports else "defer the read"
     where = " and ".join(dict.fromkeys(one.words.partition("; ")[0] for one in placed))
-    return f"{what}, finalize {where}" if where else what
+    return f"{what}, {finalize} {where}" if where else what

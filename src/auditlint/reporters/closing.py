@@ -47,8 +47,8 @@ def _fixable(diagnostics: Sequence[Diagnostic]) -> tuple[int, int]:
 
 
 def _amount(diagnostics: Sequence[Diagnostic]) -> str:
-    # Findings about files and comments (AUD9xx) are no syncs.
-    syncs = [item for item in diagnostics if not item.code.startswith("AUD9")]
+    # Findings about what is kept (AUD3xx), and about files and comments (AUD9xx), are no syncs.
+    syncs = [item for item in diagnostics if not item.code.startswith(("AUD3", "AUD9"))]
     hooks = {(item.hook.filename, item.hook.row, item.hook.name) for item in syncs if item.hook}
     others = len(diagnostics) - len(syncs)
     parts = []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow import idioms
@@ -18,20 +17,25 @@ from auditlint.fixes.flow.functions import (
     callee,
     is_outer,
     is_parameter,
+    is_plain,
     only_keeps,
     origin,
     parameter_for,
     reaches,
 )
 from auditlint.fixes.flow.reads import Read
+from auditlint.fixes.flow.result import Flow, Impossible, Rewrite, Store
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
 from auditlint.fixes.flow.uses import (
     DISPLAYS,
     computes,
+    extends,
+    for_backward,
     has_step,
     is_array,
     keeps,
     keys_of,
+    mapped_by,
     maps,
     opened_here,
     passes,
@@ -41,61 +45,13 @@ from auditlint.fixes.flow.uses import (
     sums_of,
     untouched,
     uses_of,
+    writes,
 )
 
+__all__ = ["Follower", "Rewrite"]
+
 _MOST = 60  # expressions that one value is followed through
-
-
-class Rewrite(NamedTuple):
-    """An expression that is to be replaced.
-
-    "read": a read by its deferred form. "derive": a computation from `leaves` by a deferred one. "call": a report or an
-    export by a deferred call. Of statements: "add", `x += value`, by an assignment; "guard", a test whose body only
-    reports, by a deferred call; "delete" by nothing. "move": a copy to the device by one that is kept; `before` is the
-    statement in front of which its cache is made.
-    """
-
-    kind: str
-    file: FileTree
-    node: ast.expr | ast.stmt
-    leaves: tuple[ast.expr, ...] = ()
-    before: ast.stmt | None = None
-
-
-class Store(NamedTuple):
-    """A value ends in a container or an attribute: `target` is the container, or the attribute if `slot`."""
-
-    file: FileTree
-    function: FunctionNode
-    target: ast.expr
-    slot: bool
-
-
-class Impossible(Exception):
-    """The value cannot be deferred; the text says why, and follows "none: "."""
-
-
-class Flow:
-    """What one read's value passes through. `doubts` are reasons why the rewrite is not safe."""
-
-    def __init__(self) -> None:
-        self.rewrites: dict[tuple[str, ast.AST], Rewrite] = {}
-        self.stores: list[Store] = []
-        self.reports: list[tuple[FileTree, ast.AST]] = []
-        self.returned: list[Returned] = []
-        self.doubts: list[str] = []
-
-    def rewrite(self, kind: str, file: FileTree, node: ast.expr | ast.stmt, leaf: ast.expr | None = None) -> None:
-        key = (file.filename, node)
-        held = self.rewrites.get(key)
-        leaves = held.leaves if held is not None else ()
-        if leaf is not None and leaf not in leaves:
-            leaves = (*leaves, leaf)
-        self.rewrites[key] = Rewrite(kind, file, node, leaves)
-
-    def doubt(self, reason: str) -> None:
-        if reason not in self.doubts:
-            self.doubts.append(reason)
+_DEEPEST = 100  # levels of one expression
 
 
 class Follower:
@@ -111,6 +67,8 @@ class Follower:
         self.entered: dict[FunctionNode, tuple[FileTree, ast.Call]] = {}
         # Names and attributes that hold a deferred value, by function (None: an attribute, in all functions).
         self.slots: set[str] = set()
+        # Those of them that hold a list with the value in it.
+        self.lists: set[str] = set()
         self.form = ""
         # The keys under which the value itself was put into a container: methods of what is there would read it.
         self.elements: list[tuple[str, ...]] = []
@@ -150,9 +108,9 @@ class Follower:
         leaf: ast.expr | None = None if opaque else start
         region: ast.expr | None = start if opaque else None
         current = start
-        while True:
+        for _ in range(_DEEPEST):
             above = file.parents[current]
-            passed = passes(above, current)
+            passed = passes(above, current) or extends(above, current, self.lists)
             step = computes(above, current) if passed is None else None
             if step is not None:
                 current = region = step
@@ -165,6 +123,8 @@ class Follower:
                 region = None
             part = passed.elts.index(current) if isinstance(passed, ast.Tuple) and part is None else None
             current = leaf = passed
+        else:
+            raise Impossible("the expression is nested too deeply")
         if isinstance(above, (ast.Call, ast.keyword)):
             self._argument(file, above, current, leaf, region)
             return
@@ -248,11 +208,11 @@ class Follower:
         match target:
             case ast.Name(id=name):
                 if is_outer(file, function, name):
-                    self._slot(file, function, target)
+                    self._slot(file, function, target, node)
                 else:
                     self._name(file, function, name, file.statement(node))
             case ast.Attribute():
-                self._slot(file, function, target)
+                self._slot(file, function, target, node)
             case ast.Subscript(value=container):
                 if not isinstance(node, DISPLAYS):
                     self.elements.append(keys_of(target))
@@ -264,15 +224,21 @@ class Follower:
             case _:
                 raise Impossible("the value goes where it cannot be followed")
 
-    def _slot(self, file: FileTree, function: FunctionNode, target: ast.expr) -> None:
+    def _slot(self, file: FileTree, function: FunctionNode, target: ast.expr, node: ast.expr) -> None:
+        """`target` is an attribute, or a variable of a scope around the function; `node` is what it is set to."""
         text = ast.unparse(target)
+        if for_backward(function, target):
+            raise Impossible("it is kept for the backward pass")
         self.flow.stores.append(Store(file, function, target, True))
         if text in self.slots:
             return
         self.slots.add(text)
+        if isinstance(node, (*DISPLAYS, ast.BinOp)):
+            self.lists.add(text)
         for body in self._bodies(file, function):
             for one in uses_of(body, text):
-                self._from(file, one)
+                if text not in self.lists or not keeps(file, one):
+                    self._from(file, one)
             for sum_ in sums_of(body, text):
                 self._added(file, sum_)
 
@@ -360,6 +326,8 @@ class Follower:
         if call.func is node:
             raise Impossible("the value is called")
         kind = report_kind(call)
+        if not kind and writes(call) and isinstance(file.parents[call], ast.Expr):
+            kind = "file"
         if kind:
             if region is not None:
                 # The computation becomes part of the deferred call.
@@ -426,6 +394,10 @@ class Follower:
             return
         if not isinstance(function, ast.FunctionDef):
             raise Impossible("the value is returned from a function that cannot be followed")
+        if function not in self.entered and (mapper := mapped_by(file, function)) is not None:
+            self.flow.doubt(f"`{ast.unparse(mapper.func)}()` is taken to hand on what the function gives")
+            self._from(file, mapper)
+            return
         if function in self.entered:
             where, call = self.entered[function]
             self._from(where, call, part=part)
@@ -433,7 +405,7 @@ class Follower:
         found = call_on_path(self.trees, self.diagnostic.path, file, function)
         if found is None:
             raise Impossible(f"`{function.name}()` returns it to a call that cannot be followed")
-        if any(isinstance(one, (ast.Yield, ast.YieldFrom)) for one in ast.walk(function)) or function.decorator_list:
+        if any(isinstance(one, (ast.Yield, ast.YieldFrom)) for one in ast.walk(function)) or not is_plain(function):
             raise Impossible(f"`{function.name}()` is no plain function")
         where, call = found
         self.entered[function] = found

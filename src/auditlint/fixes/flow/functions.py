@@ -72,9 +72,13 @@ def callee(file: FileTree, call: ast.Call) -> ast.FunctionDef | None:
     for body in scopes:
         found = [one for one in body if isinstance(one, ast.FunctionDef) and one.name == name]
         if found:
-            plain = all(ast.unparse(one) in ("staticmethod", "classmethod") for one in found[-1].decorator_list)
-            return found[-1] if plain and len(found) == 1 else None
+            return found[-1] if is_plain(found[-1]) and len(found) == 1 else None
     return None
+
+
+def is_plain(function: ast.FunctionDef) -> bool:
+    """Whether no decorator changes what calling a function does."""
+    return all(ast.unparse(one) in ("staticmethod", "classmethod") for one in function.decorator_list)
 
 
 def only_keeps(file: FileTree, name: str) -> bool:
@@ -137,7 +141,7 @@ def origin(file: FileTree, function: FunctionNode, name: str) -> ast.expr | None
     if len(bindings) != 1:
         return None
     match bindings[0]:
-        case ast.Assign(targets=[ast.Name()], value=value):
+        case ast.Assign(targets=[ast.Name()], value=value) | ast.AnnAssign(value=ast.expr() as value):
             match value:
                 case ast.Attribute() | ast.Subscript() | ast.Name():
                     return value
@@ -149,8 +153,8 @@ def origin(file: FileTree, function: FunctionNode, name: str) -> ast.expr | None
 def reaches(file: FileTree, function: FunctionNode, name: str, since: ast.stmt | None, use: ast.expr) -> bool:
     """Whether what a statement binds to a local name may still be there where the name is read."""
     statement = file.statement(use)
-    others = [file.statement(one) if isinstance(one, ast.expr) else one for one in bindings_of(file, function, name)]
-    others = [one for one in others if isinstance(one, ast.stmt) and one is not since]
+    bound = [file.statement(one) if isinstance(one, ast.expr) else one for one in bindings_of(file, function, name)]
+    others = [one for one in bound if isinstance(one, ast.stmt) and one is not since]
     before = -1 if since is None else since.end_lineno or since.lineno
     if since is None or statement.lineno > before:
         between = [one for one in others if before < one.lineno and (one.end_lineno or 0) < statement.lineno]

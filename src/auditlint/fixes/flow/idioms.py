@@ -32,6 +32,9 @@ PURE_METHODS = frozenset(
     ]
 )  # fmt: skip
 
+# Those of arrays and host tensors whose arguments are sizes or positions.
+SHAPED = frozenset(["expand", "flatten", "permute", "reshape", "squeeze", "transpose", "unsqueeze", "view"])
+
 # Methods that put their arguments into a container. `extend` and `update` iterate over theirs, `add` hashes it.
 STORES = frozenset(
     [
@@ -81,6 +84,8 @@ EXPORTS = frozenset(
         "joblib.dump",
     ]
 )
+# How the names of functions begin that write what they are given to files.
+WRITERS = ("save_", "dump_", "export_", "write_")
 
 # Methods and functions of torch whose result shares no memory with their operands (aten declares no alias).
 FRESH = frozenset(

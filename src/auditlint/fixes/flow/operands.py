@@ -32,6 +32,9 @@ def nature(file: FileTree, node: ast.expr, hook: FunctionNode | None, depth: int
             return "unknown" if nature(file, value, hook, depth + 1) != "tensor" else "tensor"
         case ast.Subscript(value=value):
             return nature(file, value, hook, depth + 1)
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
+            natures = {nature(file, one, hook, depth + 1) for one in elements}
+            return "tensor" if "tensor" in natures else ("number" if natures <= {"number"} else "unknown")
         case ast.UnaryOp(operand=operand):
             return nature(file, operand, hook, depth + 1)
         case ast.Starred(value=value):

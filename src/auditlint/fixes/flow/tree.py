@@ -28,12 +28,20 @@ class FileTree:
     @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
         """Each node's parent; parents come before their children."""
+        # Half of what a fix costs is this walk: `ast.iter_child_nodes` takes twice the time.
         found: dict[ast.AST, ast.AST] = {}
         waiting: list[ast.AST] = [self.tree]
         for node in waiting:
-            for child in ast.iter_child_nodes(node):
-                found[child] = node
-                waiting.append(child)
+            for field in node._fields:
+                value = getattr(node, field, None)
+                if isinstance(value, list):
+                    children = [one for one in value if isinstance(one, ast.AST)]
+                elif isinstance(value, ast.AST) and value._fields:
+                    children = [value]
+                else:
+                    continue
+                waiting += children
+                found.update(dict.fromkeys(children, node))
         return found
 
     def above(self, node: ast.AST) -> Iterator[ast.AST]:

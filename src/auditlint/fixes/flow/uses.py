@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.operands import bindings_of
-from auditlint.fixes.flow.tree import FUNCTIONS, FileTree
+from auditlint.fixes.flow.tree import FUNCTIONS, FileTree, FunctionNode
 
 DISPLAYS = (ast.List, ast.Tuple, ast.Dict, ast.ListComp, ast.DictComp, ast.GeneratorExp)
 
@@ -23,6 +23,8 @@ def computes(above: ast.AST, node: ast.expr) -> ast.expr | None:
             return above if attr in idioms.PURE_METHODS or attr in ("shape", "T", "real", "imag", "dtype") else None
         case ast.Call(func=ast.Attribute(attr=attr) as func) if func is node:
             return above if attr in idioms.PURE_METHODS else None
+        case ast.Call(func=ast.Attribute(attr=attr)) if node in above.args and attr in idioms.SHAPED:
+            return above
         case ast.Call() if node in above.args:
             return above if _pure(above) else None
     return None
@@ -61,10 +63,39 @@ def passes(above: ast.AST, node: ast.expr) -> ast.expr | None:
     return None
 
 
+def extends(above: ast.AST, node: ast.expr, lists: Collection[str]) -> ast.expr | None:
+    """The sum of two lists of which `node` is one: `[value] + self.values`, where `lists` are known to be such."""
+    match above:
+        case ast.BinOp(op=ast.Add(), left=left, right=right) if isinstance(left, ast.List) or isinstance(
+            right, ast.List
+        ):
+            return above if isinstance(node, ast.List) or ast.unparse(node) in lists else None
+    return None
+
+
+def for_backward(function: FunctionNode, target: ast.expr) -> bool:
+    """Whether an attribute is one of the context that a `torch.autograd.Function` hands to its backward pass."""
+    match function, target:
+        case (
+            ast.FunctionDef(name="forward" | "setup_context", args=ast.arguments(args=[ast.arg(arg=first), *_])),
+            ast.Attribute(value=ast.Name(id=owner)),
+        ):
+            return owner == first and any(ast.unparse(one) == "staticmethod" for one in function.decorator_list)
+    return False
+
+
 def maps(call: ast.Call) -> bool:
     """Whether a call applies a function to the tensors in its arguments, and gives back its results in their place."""
     name = ast.unparse(call.func).rpartition(".")[2].lower()
     return "map" in name or "apply" in name
+
+
+def mapped_by(file: FileTree, function: ast.FunctionDef) -> ast.Call | None:
+    """The call that applies a nested function to the parts of a structure, where nothing else uses the function."""
+    around = file.function(function)
+    used = uses_of(around, function.name) if around is not None else []
+    call = file.parents[used[0]] if len(used) == 1 else None
+    return call if isinstance(call, ast.Call) and used[0] in call.args and maps(call) else None
 
 
 def report_kind(call: ast.Call) -> str:
@@ -83,6 +114,11 @@ def report_kind(call: ast.Call) -> str:
     return "file" if name in idioms.EXPORTS else ""
 
 
+def writes(call: ast.Call) -> bool:
+    """Whether the name of what is called says that it writes its arguments somewhere: `save_file`, `self.dump_rows`."""
+    return ast.unparse(call.func).rpartition(".")[2].lstrip("_").startswith(idioms.WRITERS)
+
+
 def reports_only(statement: ast.If) -> bool:
     """Whether all that depends on a test is one report."""
     match statement:
@@ -96,10 +132,11 @@ def has_step(call: ast.Call) -> bool:
 
 
 def opened_here(file: FileTree, call: ast.Call, name: str) -> bool:
+    """Whether a variable is a file that the function opens, and closes when it is done."""
     function = file.function(call)
     if function is None:
         return False
-    return any(not isinstance(one, ast.arg) for one in bindings_of(file, function, name))
+    return any("open" in ast.unparse(one).partition("\n")[0] for one in bindings_of(file, function, name))
 
 
 def root_of(container: ast.expr) -> ast.expr:
@@ -137,7 +174,7 @@ def untouched(file: FileTree, node: ast.expr) -> bool:
     above = file.parents[node]
     match above:
         case ast.Subscript(value=value):
-            return value is node and not isinstance(above.ctx, ast.Load)
+            return value is node and (not isinstance(above.ctx, ast.Load) or untouched(file, above))
         case ast.Attribute(attr=attr):
             call = file.parents[above]
             return attr in idioms.STORES and isinstance(call, ast.Call) and isinstance(file.parents[call], ast.Expr)

@@ -7,7 +7,7 @@ import ast
 from auditlint.fixes.placement import models, origins
 from auditlint.fixes.placement.origins import File, Named
 from auditlint.fixes.placement.registrations import Function
-from auditlint.fixes.placement.scopes import Outline, Scope, dotted, last
+from auditlint.fixes.placement.scopes import Outline, Place, Scope, dotted, last
 
 
 def home_of(file: File, stored_in: Function, target: ast.expr | None) -> Named | None:
@@ -49,6 +49,15 @@ def _escape(outline: Outline, function: Scope, name: str) -> ast.expr | None:
                 if isinstance(target, ast.Subscript):
                     return target.value
     return None
+
+
+def is_one_thing(outline: Outline, where: Place) -> bool:
+    """Whether the variable that an attribute is reached by always stands for the same kind of thing."""
+    if isinstance(where.scope, ast.ClassDef):
+        return True
+    values = [binding.value for binding in outline.names(where.scope).bound.get(where.path[0], ())]
+    made = {ast.unparse(value.func) if isinstance(value, ast.Call) else "" for value in values}
+    return len(values) < 2 or (len(made) == 1 and "" not in made)
 
 
 def is_local(home: Named) -> bool:

@@ -24,6 +24,8 @@ _RUNS = re.compile(
     r"|run(_\w*)?|(training|validation|test|predict|train|eval)_(step|batch|epoch|loop)|train_one_epoch|decode|sample"
     r"|train\w*|benchmark\w*"
 )
+# What models come with, whose `decode` and the like do not run them.
+_CARRIED = re.compile(r"tokeni[sz]er|processor|vocab")
 _MODEL = re.compile(r"(\w*_)?(model|net|network)")
 # What comes from these is a library's, never a model.
 _LIBRARIES = {"torch", "torchvision", "transformers", "timm", "functools", "numpy", "copy", "itertools"}
@@ -185,7 +187,7 @@ def _runs_itself(outline: Outline, call: ast.Call, scope: Scope, wanted: Pass) -
         return _goes_backward(name, path, func)
     if wanted.kind == "step":
         return name == "step" and isinstance(func, ast.Attribute)
-    if not path:
+    if not path or _CARRIED.search(".".join(path[-2:-1]).lower()):
         return False
     if wanted.anything and _is_named_model(path):
         return True

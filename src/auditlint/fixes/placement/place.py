@@ -254,6 +254,8 @@ def _written(search: _Search, file: File, scope: Scope) -> list[Written]:
         path = file.outline.spelled(named.place, scope) if named.file is file else ()
         if not path or (found and (named.place.scope is not found[0][0].scope or path[1:] != found[0][1][1:])):
             continue
+        if len(path) > 1 and not containers.is_one_thing(file.outline, named.place):
+            continue
         found.append((named.place, path))
     written = []
     for each, path in found:
@@ -290,12 +292,12 @@ def _at_removal(search: _Search, named: bool) -> Placement | None:
     for file, scope in _removing(search):
         site = next((each.call for each in search.sites if each.scope is scope), None)
         for where, node in removal.removals(file.outline, scope, site):
-            if site is not None and not removal.after_yield(file.outline, scope, node):
+            if site is not None and where != "after" and not removal.after_yield(file.outline, scope, node):
                 continue
             look = Look(file.filename, file.outline, scope, (), _written(search, file, scope) if named else (), ())
             codes = [each.code for each in look.containers] if named else [FLUSH]
             here = [Point(file.filename, where, node, code) for code in codes]
-            if named and where == "before":
+            if named and where != "first":
                 here = [each for each in here if _ready(search, look, each)]
             elif named and not containers.is_there(search.home):
                 here = []

@@ -18,12 +18,16 @@ _SILENT = {"__init__", "__new__", "__repr__", "__str__", "__del__", "__getstate_
 
 
 def removals(outline: Outline, scope: Scope, behind: ast.AST | None = None) -> Iterator[tuple[str, ast.stmt]]:
-    """Where a function removes handles, as ("first", function) or ("before", statement).
+    """Where a function removes handles, as ("first", function), ("before", statement), or ("after", a `with` block).
 
     `behind` is the registering call when it is in this function: what removes handles above it is for those of before.
     """
     found = [call for call in outline.calls_in(scope) if _removes(call)]
     if behind is not None:
+        block = next((parent for child, parent in outline.chain(behind) if isinstance(child, ast.withitem)), None)
+        if isinstance(block, ast.With):
+            yield "after", block
+            return
         found = [call for call in found if _position(call) > _position(behind)]
     elif isinstance(scope, DEFS) and found and not _ENDS.isdisjoint(scope.name.lower().split("_")):
         yield "first", scope

@@ -70,6 +70,11 @@ class Rewriter:
         """Statements in front of `node`, of its decorators and of the comments directly above it."""
         return self._statements.before(node, text)
 
+    def decorate(self, function: ast.expr | ast.stmt, decorator: str) -> Edit:
+        """A decorator above all that a function has."""
+        assert isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        return self._statements.decorate(function, decorator)
+
     def comments(self, node: ast.expr | ast.stmt) -> list[str]:
         """The comments inside an expression or statement."""
         start, end = self._layout.span(node)

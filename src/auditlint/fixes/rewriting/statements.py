@@ -108,6 +108,11 @@ class Statements:
         gap = "\n" * _blank_lines(indentation, defines(text) or isinstance(node, _DEFINITIONS))
         return self._layout.edit(place, place, f"{indented(text, indentation)}\n{gap}")
 
+    def decorate(self, function: ast.FunctionDef | ast.AsyncFunctionDef, decorator: str) -> Edit:
+        """A decorator above all that a function has."""
+        start = self.span(function)[0]
+        return self._layout.edit(start, start, f"@{decorator}\n{self._indentation(function)}")
+
     def returned(self, node: ast.Return, name: str, text: str) -> tuple[Edit, ...]:
         """`text` between the value of a `return`, kept as `name`, and the leaving."""
         start = self.span(node)[0]
