@@ -6,12 +6,12 @@ import ast
 import builtins
 import keyword
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.follower import Rewrite
 from auditlint.fixes.flow.functions import is_outer
-from auditlint.fixes.flow.operands import is_fresh, is_function, is_single, nature
+from auditlint.fixes.flow.operands import is_fresh, is_function, is_single, nature, number_type
 from auditlint.fixes.flow.reads import Read
 from auditlint.fixes.flow.tree import FUNCTIONS, FileTree, FunctionNode
 from auditlint.fixes.flow.uses import report_kind
@@ -30,14 +30,6 @@ class Code(Protocol):
     """Gives the source text of an expression, with parts of it replaced."""
 
     def code(self, node: ast.expr, holes: Mapping[ast.expr, str] = ...) -> str: ...
-
-
-class Argument(NamedTuple):
-    """A part of a computation that is evaluated in the hook: its name in the lambda, and its text."""
-
-    node: ast.expr
-    name: str
-    text: str
 
 
 class Texts:
@@ -77,8 +69,9 @@ class Texts:
         """`target = derive(...)` for `target += value`."""
         target, operator = self._source.code(node.target), _OPERATORS[type(node.op)]
         if self._plain:
-            # Sums of 64-bit floats are what Python's sums of the numbers are.
-            return f"{target} = {target} {operator} {self.expression(node.value)}.double()"
+            # Python's numbers have 64 bits: sums of such tensors are what sums of the numbers are.
+            wide = "double" if number_type(self._reads[node.value].operand or node.value) == "float" else "long"
+            return f"{target} = {target} {operator} {self.expression(node.value)}.{wide}()"
         rewrite = self._rewrites.get(node.value)
         inner = rewrite.leaves if rewrite is not None and rewrite.kind == "derive" else (node.value,)
         arguments = _Arguments(self, inner)

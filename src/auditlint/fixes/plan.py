@@ -9,6 +9,7 @@ from typing import NamedTuple
 from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow.follower import Follower
 from auditlint.fixes.flow.functions import named_elsewhere
+from auditlint.fixes.flow.operands import number_type
 from auditlint.fixes.flow.reads import Read, Unreadable, read_of
 from auditlint.fixes.flow.result import Flow, Impossible, Rewrite
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
@@ -154,6 +155,8 @@ def _not_plain(flow: Flow, read: Read) -> str:
         return 'the fix-style "plain" keeps tensors only, and this value is computed from a read'
     if read.form not in ("item", "cpu"):
         return 'the fix-style "plain" gives numbers and host tensors only'
+    if any(one.kind == "add" for one in flow.rewrites.values()) and not number_type(read.operand or read.root):
+        return 'the fix-style "plain" needs to know whether a sum is one of floats or of integers'
     if any(store.slot for store in flow.stores) and read.form == "cpu":
         return 'the fix-style "plain" finalizes containers only'
     return ""

@@ -221,7 +221,9 @@ def keeps(file: FileTree, node: ast.expr, elements: Sequence[tuple[str, ...]] = 
             return left is not node
         case ast.Call(func=ast.Name(id="len" | "isinstance" | "id" | "hasattr" | "bool")):
             return True
-        case ast.If() | ast.UnaryOp() | ast.BoolOp() | ast.Assign() | ast.Expr() | ast.AugAssign() | ast.While():
+        case ast.If() | ast.UnaryOp() | ast.BoolOp() | ast.Expr() | ast.While():
+            return True
+        case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
             return True
         case ast.Return() | ast.Lambda():
             return False
