@@ -36,7 +36,7 @@ from auditlint.fixes.flow.uses import (
     keeps,
     keys_of,
     mapped_by,
-    maps,
+    needed_for,
     opened_here,
     passes,
     report_kind,
@@ -167,29 +167,13 @@ class Follower:
                 self._bound(file, target, node)
             case ast.Return() | ast.Lambda():
                 self._returned(file, node, part)
-            case ast.comprehension(iter=iterated) if iterated is node:
-                raise Impossible("the hook loops over the value")
             case ast.If(test=test) if test is node and reports_only(above):
                 self._movable(file, test, "a test that")
                 self.flow.rewrite("guard", file, above)
                 self.flow.doubt("the output moves to after the pass")
                 self.flow.reports.append((file, above))
-            case ast.If() | ast.While() | ast.Assert() | ast.IfExp() | ast.BoolOp() | ast.comprehension() | ast.Match():
-                raise Impossible("the value decides what the hook does next; a check one step late would not wait")
-            case ast.For() | ast.AsyncFor():
-                raise Impossible("the hook loops over the value")
-            case ast.Subscript():
-                raise Impossible("the value is a key or an index in the hook")
-            case ast.NamedExpr():
-                raise Impossible("it is bound inside an expression")
-            case ast.Raise():
-                raise Impossible("the value goes into an error")
-            case ast.Yield() | ast.YieldFrom() | ast.Await():
-                raise Impossible("the value is yielded")
-            case ast.withitem():
-                raise Impossible("the value manages a context")
             case _:
-                raise Impossible("the value goes where it cannot be followed")
+                raise Impossible(needed_for(above, node))
 
     def _added(self, file: FileTree, statement: ast.AugAssign) -> None:
         if self.form in ("cpu", "numpy", "list"):
@@ -326,7 +310,7 @@ class Follower:
         if call.func is node:
             raise Impossible("the value is called")
         kind = report_kind(call)
-        if not kind and writes(call) and isinstance(file.parents[call], ast.Expr):
+        if not kind and writes(call) and callee(file, call) is None and isinstance(file.parents[call], ast.Expr):
             kind = "file"
         if kind:
             if region is not None:
@@ -369,7 +353,10 @@ class Follower:
             written = call.args[1] if len(call.args) > 1 else None
             if isinstance(written, ast.Name) and opened_here(file, call, written.id):
                 raise Impossible("the file is open in the hook only")
-            self.flow.doubt("the file is written after the pass")
+            if any(ast.unparse(one).endswith("state_dict()") for one in call.args):
+                raise Impossible("its tensors without dimensions would be written as numbers")
+            late = "the file is written after the pass"
+            self.flow.doubt(late if leaf else f"{late}, tensors without dimensions in it as numbers")
         elif kind == "step" and not any(one.arg == "step" for one in call.keywords):
             raise Impossible(f"`{name}()` without `step=` would count the values for a later step")
         elif kind == "scalar":
@@ -387,17 +374,13 @@ class Follower:
         assert function is not None
         if function is self.hook:
             raise Impossible("the hook returns the value into the pass")
-        mapper = file.parents[function]
-        if isinstance(function, ast.Lambda) and isinstance(mapper, ast.Call) and maps(mapper):
+        mapper = mapped_by(file, function) if function not in self.entered else None
+        if mapper is not None:
             self.flow.doubt(f"`{ast.unparse(mapper.func)}()` is taken to hand on what the function gives")
             self._from(file, mapper)
             return
         if not isinstance(function, ast.FunctionDef):
             raise Impossible("the value is returned from a function that cannot be followed")
-        if function not in self.entered and (mapper := mapped_by(file, function)) is not None:
-            self.flow.doubt(f"`{ast.unparse(mapper.func)}()` is taken to hand on what the function gives")
-            self._from(file, mapper)
-            return
         if function in self.entered:
             where, call = self.entered[function]
             self._from(where, call, part=part)

@@ -84,8 +84,9 @@ EXPORTS = frozenset(
         "joblib.dump",
     ]
 )
-# How the names of functions begin that write what they are given to files.
-WRITERS = ("save_", "dump_", "export_", "write_")
+# Words in the names of functions that write what they are given to files: `save_file`, `dump_rows_to_json`.
+WRITERS = frozenset(["save", "dump", "export", "write"])
+FILES = frozenset(["csv", "disk", "file", "files", "json", "jsonl", "npy", "npz", "parquet", "pickle", "safetensors"])
 
 # Methods and functions of torch whose result shares no memory with their operands (aten declares no alias).
 FRESH = frozenset(

@@ -84,18 +84,43 @@ def for_backward(function: FunctionNode, target: ast.expr) -> bool:
     return False
 
 
-def maps(call: ast.Call) -> bool:
+def _maps(call: ast.Call) -> bool:
     """Whether a call applies a function to the tensors in its arguments, and gives back its results in their place."""
     name = ast.unparse(call.func).rpartition(".")[2].lower()
     return "map" in name or "apply" in name
 
 
-def mapped_by(file: FileTree, function: ast.FunctionDef) -> ast.Call | None:
-    """The call that applies a nested function to the parts of a structure, where nothing else uses the function."""
+def mapped_by(file: FileTree, function: FunctionNode) -> ast.Call | None:
+    """The call that applies a lambda or nested function to the parts of a structure, where nothing else uses it."""
     around = file.function(function)
-    used = uses_of(around, function.name) if around is not None else []
+    if isinstance(function, ast.Lambda):
+        used: list[ast.expr] = [function]
+    else:
+        used = uses_of(around, function.name) if around is not None else []
     call = file.parents[used[0]] if len(used) == 1 else None
-    return call if isinstance(call, ast.Call) and used[0] in call.args and maps(call) else None
+    return call if isinstance(call, ast.Call) and used[0] in call.args and _maps(call) else None
+
+
+def needed_for(above: ast.AST, node: ast.expr) -> str:
+    """What the hook needs a value for that ends in `above`, in words that say why it cannot be deferred."""
+    match above:
+        case ast.For() | ast.AsyncFor():
+            return "the hook loops over the value"
+        case ast.comprehension(iter=iterated) if iterated is node:
+            return "the hook loops over the value"
+        case ast.If() | ast.While() | ast.Assert() | ast.IfExp() | ast.BoolOp() | ast.comprehension() | ast.Match():
+            return "the value decides what the hook does next; a check one step late would not wait"
+        case ast.Subscript() | ast.Slice():
+            return "the value is a key or an index in the hook"
+        case ast.NamedExpr():
+            return "it is bound inside an expression"
+        case ast.Raise():
+            return "the value goes into an error"
+        case ast.Yield() | ast.YieldFrom() | ast.Await():
+            return "the value is yielded"
+        case ast.withitem():
+            return "the value manages a context"
+    return "the value goes where it cannot be followed"
 
 
 def report_kind(call: ast.Call) -> str:
@@ -115,8 +140,9 @@ def report_kind(call: ast.Call) -> str:
 
 
 def writes(call: ast.Call) -> bool:
-    """Whether the name of what is called says that it writes its arguments somewhere: `save_file`, `self.dump_rows`."""
-    return ast.unparse(call.func).rpartition(".")[2].lstrip("_").startswith(idioms.WRITERS)
+    """Whether the name of what is called says that it writes its arguments to a file."""
+    words = ast.unparse(call.func).rpartition(".")[2].strip("_").split("_")
+    return words[0] in idioms.WRITERS and not idioms.FILES.isdisjoint(words)
 
 
 def reports_only(statement: ast.If) -> bool:
