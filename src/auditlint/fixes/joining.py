@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.operands import is_function, nature
 from auditlint.fixes.flow.result import Rewrite
 from auditlint.fixes.plan import Plan
@@ -95,6 +96,8 @@ def _doubts(plan: Plan) -> tuple[str, ...] | str:
     for rewrite in plan.rewrites:
         if rewrite.kind != "derive" or not rewrite.leaves or not isinstance(rewrite.node, ast.expr):
             continue
+        if any(_shapes(one, rewrite.leaves) for one in ast.walk(rewrite.node)):
+            return "the value is used to compute another tensor in the hook"
         if any(_makes_text(one) for one in ast.walk(rewrite.node)):
             doubts.append("the text is a `Deferred` until it is finalized")
         for operand in _operands(rewrite):
@@ -104,6 +107,14 @@ def _doubts(plan: Plan) -> tuple[str, ...] | str:
             if kind == "unknown":
                 doubts.append(f"`{ast.unparse(operand)}` is taken for a host value")
     return tuple(doubts)
+
+
+def _shapes(node: ast.AST, leaves: Sequence[ast.expr]) -> bool:
+    """Whether a value is the size or position in `tensor.view(value)`, of a tensor that is no such value itself."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=receiver, attr=attr)) if attr in idioms.SHAPED:
+            return not any(leaf is inner for inner in ast.walk(receiver) for leaf in leaves)
+    return False
 
 
 def _makes_text(node: ast.AST) -> bool:

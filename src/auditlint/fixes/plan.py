@@ -124,6 +124,8 @@ def _placed(trees: Trees, diagnostic: Diagnostic, hook: Function, flow: Flow) ->
 
 
 def _own_doubts(diagnostic: Diagnostic, read: Read, flow: Flow) -> tuple[str, ...]:
+    if read.form == "tree":
+        return ("the copies take device memory until they are finalized, and those without dimensions become numbers",)
     if diagnostic.confidence != "definite":
         return ("`defer` takes tensors only, and this may be something else",)
     if diagnostic.code == "AUD105" and flow.stores:

@@ -23,6 +23,7 @@ from auditlint.fixes.flow.functions import (
     parameter_for,
     reaches,
 )
+from auditlint.fixes.flow.operands import nature
 from auditlint.fixes.flow.reads import Read
 from auditlint.fixes.flow.result import Flow, Impossible, Rewrite, Store
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
@@ -79,10 +80,10 @@ class Follower:
         Raises:
             Impossible: when it cannot be deferred.
         """
+        self.form = read.form
         if read.operand is None:
             self._opaque(file, read.whole)
             return self.flow
-        self.form = read.form
         self._movable(file, read.operand, "an operand that")
         self.flow.rewrite("read", file, read.root)
         self._from(file, read.root)
@@ -95,6 +96,8 @@ class Follower:
             return
         if self.diagnostic.code == "AUD108":
             raise Impossible("the bytes are wanted in the hook")
+        if self.form == "tree" and isinstance(node, ast.Call) and nature(file, node.args[0], self.hook) == "tensor":
+            raise Impossible("one tensor and many are kept in different ways, and this may be either")
         self._from(file, node, opaque=True)
 
     def _from(self, file: FileTree, start: ast.expr, *, opaque: bool = False, part: int | None = None) -> None:

@@ -22,6 +22,8 @@ def nature(file: FileTree, node: ast.expr, hook: FunctionNode | None, depth: int
             return "number"
         case ast.JoinedStr():
             return "number"
+        case ast.Name(id="args" | "kwargs") if depth == 0:
+            return "unknown"  # what torch calls the tuple and the dict of all inputs
         case ast.Name():
             return _name(file, node, hook, depth)
         case ast.Attribute(value=value, attr=attr):

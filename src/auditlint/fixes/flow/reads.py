@@ -16,7 +16,7 @@ class Read(NamedTuple):
     `root` is the expression that is replaced, `operand` the tensor; `form` is what `defer` makes of it: "item", "list",
     "numpy" or "cpu". `extra` are arguments for a conversion on the device (a dtype). A read that is `inside` a host
     function (`math.sqrt(t)`) has the operand as root, and `whole` is the function's call. With `operand` None the
-    expression formats or writes tensors that are somewhere in it.
+    expression formats or writes tensors that are somewhere in it, or copies all of a structure ("tree").
     """
 
     diagnostic: Diagnostic
@@ -71,6 +71,12 @@ def read_of(file: FileTree, diagnostic: Diagnostic, node: ast.expr) -> Read | Un
                 return Unreadable("this form of `.to()` is not rewritten")
             return _copy(file, diagnostic, node, operand, extra)
         case "AUD102", ast.Call(func=ast.Attribute(attr="copy_")):
+            return Unreadable("it fills a host tensor that other code reads")
+        case "AUD102", ast.Call(func=ast.Name(), args=[ast.Name(), ast.Constant(value="cpu")], keywords=[]):
+            return Read(diagnostic, node, node, None, "tree")
+        case "AUD102", ast.Call(func=ast.Name(id=name)):
+            return Unreadable(f"`{name}()` moves a whole structure; keep it, and move it after the pass")
+        case "AUD102", _ if isinstance(file.statement(node), ast.Assign) and not isinstance(node, ast.Call):
             return Unreadable("it fills a host tensor that other code reads")
         case "AUD106", ast.Call(func=ast.Attribute(value=operand, attr="numpy"), args=[]):
             return _extended(file, Read(diagnostic, node, node, operand, "numpy"))
