@@ -65,7 +65,7 @@ class Run(NamedTuple):
 Command = Callable[..., Run]
 
 
-def planned(result: Result, edits: bool) -> Result:
+def planned(result: Result, edits: bool, together: object = None) -> Result:
     """A comment in the row of a finding says what its fix is."""
     return result._replace(diagnostics=[_planned(item, result, edits) for item in result.diagnostics])
 
@@ -200,7 +200,7 @@ def test_fixes_that_overlap_land_in_rounds(write: Write, run: Command) -> None:
 
 
 def test_rounds_end(write: Write, run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def endless(result: Result, edits: bool) -> Result:
+    def endless(result: Result, edits: bool, together: object = None) -> Result:
         def grow(item: Diagnostic) -> Diagnostic:
             edit = Edit("#\n", Location(1, 1), Location(1, 1))
             return item._replace(fix=Fix("safe", "grow", (edit,) if edits else ()))

@@ -273,7 +273,7 @@ class _Arguments:
             return self._leaf(node)
         self._taken.update(one.id for one in ast.walk(node) if isinstance(one, ast.Name) and self._inline(one, node))
         holes: dict[ast.expr, str] = {}
-        self._collect(node, holes)
+        self._collect_parts(node, holes)
         text = self._texts.source(node, holes)
         return text if top or isinstance(node, (ast.Call, ast.Attribute, ast.Subscript)) else f"({text})"
 
@@ -287,11 +287,14 @@ class _Arguments:
         if node in self._leaves:
             holes[node] = self._leaf(node)
             return
-        if isinstance(node, ast.Constant):
+        if isinstance(node, ast.Constant) or _is_number(node):
             return
-        if not isinstance(node, ast.FormattedValue) and not self._opened(node):
+        if not isinstance(node, (ast.FormattedValue, ast.Slice)) and not self._opened(node):
             holes[node] = self.named(_hint(node), self._texts.argument(node))
             return
+        self._collect_parts(node, holes)
+
+    def _collect_parts(self, node: ast.expr, holes: dict[ast.expr, str]) -> None:
         for child in _parts(node):
             if not (_calls(node, child) and self._texts.is_global(child)):
                 self._collect(child, holes)
@@ -320,6 +323,11 @@ def _parts(node: ast.expr) -> list[ast.expr]:
         case ast.Attribute(value=value):
             return [value]
     return [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.expr)]
+
+
+def _is_number(node: ast.expr) -> bool:
+    """`-1`: a number with its sign."""
+    return isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
 
 
 def _calls(call: ast.expr, receiver: ast.expr) -> bool:

@@ -80,7 +80,7 @@ def _linted(
         planned = fixes.planned(result, edits=False)
         if not _ready(planned, unsafe):
             return planned, []
-        planned = fixes.planned(result, edits=True)
+        planned = fixes.planned(result, edits=True, together=lambda item: _applies(item, unsafe))
         ready = [item for item in _ready(planned, unsafe) if item.fix and item.fix.edits]
         unseen = _all_names(ready) - after.keys()
         if not unseen:

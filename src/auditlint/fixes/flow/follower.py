@@ -18,6 +18,7 @@ from auditlint.fixes.flow.functions import (
     is_outer,
     is_parameter,
     is_plain,
+    named_elsewhere,
     only_keeps,
     origin,
     parameter_for,
@@ -29,6 +30,7 @@ from auditlint.fixes.flow.result import Flow, Impossible, Rewrite, Store
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
 from auditlint.fixes.flow.uses import (
     DISPLAYS,
+    caught,
     computes,
     extends,
     for_backward,
@@ -84,10 +86,21 @@ class Follower:
         if read.operand is None:
             self._opaque(file, read.whole)
             return self.flow
+        self._only_tensors(file, read)
         self._movable(file, read.operand, "an operand that")
         self.flow.rewrite("read", file, read.root)
         self._from(file, read.root)
         return self.flow
+
+    def _only_tensors(self, file: FileTree, read: Read) -> None:
+        """A helper's parameter is a tensor where this hook calls it; other callers may give it a number."""
+        function = self._inside(file, read.root)
+        if function is self.hook or not isinstance(function, ast.FunctionDef):
+            return
+        if isinstance(read.operand, ast.Name) and is_parameter(function, read.operand.id):
+            found = call_on_path(self.trees, self.diagnostic.path, file, function)
+            if found is None or named_elsewhere(self.trees, Returned(function.name, file, *found)):
+                raise Impossible(f"others call `{function.name}()` too, perhaps with what is no tensor")
 
     def _opaque(self, file: FileTree, node: ast.expr) -> None:
         """A call or string that formats or writes tensors: the whole is deferred."""
@@ -143,6 +156,8 @@ class Follower:
 
     def _derive(self, file: FileTree, region: ast.expr, leaf: ast.expr | None) -> None:
         self._movable(file, region, "an expression that")
+        if caught(file, region):
+            raise Impossible("an error in the computation is handled in the hook")
         self.flow.rewrite("derive", file, region, leaf)
 
     def _movable(self, file: FileTree, node: ast.expr, what: str) -> None:
@@ -224,8 +239,10 @@ class Follower:
             self.lists.add(text)
         for body in self._bodies(file, function):
             for one in uses_of(body, text):
-                if text not in self.lists or not keeps(file, one):
-                    self._from(file, one)
+                if untouched(file, one) or (text in self.lists and keeps(file, one)):
+                    continue
+                self.flow.doubt("the running value becomes a `Deferred` until it is finalized")
+                self._from(file, one)
             for sum_ in sums_of(body, text):
                 self._added(file, sum_)
 
@@ -245,7 +262,7 @@ class Follower:
                 self._from(file, one)
 
     def _local(self, file: FileTree, function: FunctionNode, name: str) -> list[ast.expr]:
-        found = uses_of(function, name)
+        found = [one for one in uses_of(function, name) if not _is_lambdas(file, one, name)]
         if any(file.function(one) is not function for one in found):
             raise Impossible(f"a nested function uses `{name}`")
         return found
@@ -392,8 +409,14 @@ class Follower:
         if found is None:
             raise Impossible(f"`{function.name}()` returns it to a call that cannot be followed")
         if any(isinstance(one, (ast.Yield, ast.YieldFrom)) for one in ast.walk(function)) or not is_plain(function):
-            raise Impossible(f"`{function.name}()` is no plain function")
+            raise Impossible(f"`{function.name}()` is decorated, or yields")
         where, call = found
         self.entered[function] = found
         self.flow.returned.append(Returned(function.name, file, where, call))
         self._from(where, call, part=part)
+
+
+def _is_lambdas(file: FileTree, node: ast.expr, name: str) -> bool:
+    """Whether a name is the parameter of a lambda around it."""
+    function = file.function(node)
+    return isinstance(function, ast.Lambda) and is_parameter(function, name)

@@ -25,6 +25,8 @@ def move_of(file: FileTree, node: ast.expr) -> Move | str:
     match node:
         case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="to" | "cuda")):
             pass
+        case ast.Call(func=ast.Attribute(value=ast.Attribute() as owner, attr="to" | "cuda")):
+            return f"`{ast.unparse(owner)}` is no variable of a function around the hook; keep it on the device"
         case _:
             return "host data is made in the hook; make it on the device once, outside"
     if not all(_is_key(one) for one in (*node.args, *(one.value for one in node.keywords))):

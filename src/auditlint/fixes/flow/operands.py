@@ -158,6 +158,12 @@ def is_function(func: ast.expr) -> bool:
     return False
 
 
+# What gives the tensor itself, another view of it, or a copy.
+_SAME_OR_ALIAS = frozenset(
+    ["detach", "squeeze", "view", "reshape", "flatten", "float", "double", "half", "bfloat16", "contiguous", "to"]
+)
+
+
 def is_fresh(node: ast.expr) -> bool:
     """Whether nobody else has the memory of the tensor that an expression gives: a reduction, arithmetic."""
     match node:
@@ -168,7 +174,7 @@ def is_fresh(node: ast.expr) -> bool:
         case ast.Attribute(value=value, attr=attr):
             return attr in ("values", "indices", "data") and is_fresh(value)
         case ast.Call(func=ast.Attribute(value=value, attr=attr)):
-            if attr in ("detach", "squeeze", "view", "reshape", "flatten"):
+            if attr in _SAME_OR_ALIAS:
                 return is_fresh(value)
             return attr in idioms.FRESH and not _writes_out(node)
     return False

@@ -137,7 +137,7 @@ class Trees:
         return found.tree if found is not None else None
 
     def used(self, name: str, home: str, apart: Collection[str]) -> bool:
-        """Whether a file seems to use what is called `name` in the file `home`: both names stand in it.
+        """Whether a file seems to use what is called `name` in the file `home`: it has the name, and imports the file.
 
         Files in `apart` are left out.
         """
@@ -146,9 +146,10 @@ class Trees:
         module = os.path.basename(home).removesuffix(".py")
         if module == "__init__":
             module = os.path.basename(os.path.dirname(home))
-        words = [re.compile(rb"\b" + re.escape(word.encode()) + rb"\b") for word in (name, module)]
+        word = re.compile(rb"\b" + re.escape(name.encode()) + rb"\b")
+        imported = re.compile(rb"^[ \t]*(from|import)\b.*\b" + re.escape(module.encode()) + rb"\b", re.MULTILINE)
         return any(
-            name.encode() in data and all(word.search(data) for word in words)
+            name.encode() in data and word.search(data) and imported.search(data)
             for filename, data in self._sources.items()
             if filename not in apart
         )

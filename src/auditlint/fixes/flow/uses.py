@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.operands import bindings_of
 from auditlint.fixes.flow.tree import FUNCTIONS, FileTree, FunctionNode
+from auditlint.project.modules import TRY
 
 DISPLAYS = (ast.List, ast.Tuple, ast.Dict, ast.ListComp, ast.DictComp, ast.GeneratorExp)
 
@@ -109,7 +110,7 @@ def needed_for(above: ast.AST, node: ast.expr) -> str:
         case ast.comprehension(iter=iterated) if iterated is node:
             return "the hook loops over the value"
         case ast.If() | ast.While() | ast.Assert() | ast.IfExp() | ast.BoolOp() | ast.comprehension() | ast.Match():
-            return "the value decides what the hook does next; a check one step late would not wait"
+            return "the value decides what the hook does next"
         case ast.Subscript() | ast.Slice():
             return "the value is a key or an index in the hook"
         case ast.NamedExpr():
@@ -193,6 +194,18 @@ def uses_of(function: ast.AST, text: str) -> list[ast.expr]:
 def sums_of(function: ast.AST, text: str) -> list[ast.AugAssign]:
     """The statements in a function that change the variable or attribute `text` in place, as `+=` does."""
     return [node for node in ast.walk(function) if isinstance(node, ast.AugAssign) and ast.unparse(node.target) == text]
+
+
+def caught(file: FileTree, node: ast.expr) -> bool:
+    """Whether an error in an expression is handled in the function that it stands in."""
+    inner: ast.AST = node
+    for above in file.above(node):
+        if isinstance(above, FUNCTIONS):
+            return False
+        if isinstance(above, TRY) and above.handlers and inner in above.body:
+            return True
+        inner = above
+    return False
 
 
 def untouched(file: FileTree, node: ast.expr) -> bool:

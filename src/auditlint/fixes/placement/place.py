@@ -120,9 +120,12 @@ def _placed(search: _Search, stores: bool) -> Placement | Nowhere:
     named = search.home is not None
     found = None
     if named or not stores:
-        found = _after_all_runs(search, named, reasons) or _at_removal(search, named)
-        if found is None and reasons:
-            found = _after_runs(search, named, returns=True)[0]
+        found = _after_all_runs(search, named, reasons)
+        if found is None:
+            removed = _at_removal_and_reads(search, named)
+            here = removed is not None and _is_at_home(search, removed)
+            returned = _after_runs(search, named, returns=True)[0] if reasons and not here else None
+            found = returned or removed
     if found is None and stores and not reasons:
         found = _weaker(_after_all_runs(search, False, reasons) or _after_runs(search, False, returns=True)[0])
     if found is None and named:
@@ -219,6 +222,12 @@ def _look(search: _Search, file: File, scope: Scope, depth: int, named: bool) ->
     here = _written(search, file, scope) if named else []
     if (named and not here) or isinstance(scope, ast.Lambda) or scope in search.inner:
         return None
+    if (
+        isinstance(scope, DEFS)
+        and scope.name == "forward"
+        and not any(removal.reads(scope, each.path) for each in here)
+    ):
+        return None  # a part of the pass; the model that it belongs to is run elsewhere
     sites = [site.call for site in search.sites if site.scope is scope]
     if not sites and not search.wanted.stems and not search.wanted.anything and not named:
         return None
@@ -307,6 +316,26 @@ def _at_removal(search: _Search, named: bool) -> Placement | None:
     row = next(iter(found)).node.lineno
     words = f"where the handles are removed, in line {row}{_others([*found])}"
     return Placement("b", True, tuple(found), words)
+
+
+def _at_removal_and_reads(search: _Search, named: bool) -> Placement | None:
+    """Where the handles are removed, and first in what reads the container: that may run before."""
+    found = _at_removal(search, named)
+    reads = _at_reads(search) if found is not None and named else None
+    if found is None or reads is None:
+        return found
+    outlines = {file.filename: file.outline for file in search.files}
+    there = {outlines[each.filename].scope(each.node) for each in found.points} | {each.node for each in found.points}
+    more = [each for each in reads.points if each.node not in there]
+    return found._replace(points=(*found.points, *more))
+
+
+def _is_at_home(search: _Search, found: Placement) -> bool:
+    """Whether the first point is in a function that runs the model, or that registers the hook."""
+    first = found.points[0]
+    outline = next(file.outline for file in search.files if file.filename == first.filename)
+    scope = outline.scope(first.node)
+    return any(scope is site.scope for site in search.sites) or bool(models.runs(outline, scope, search.wanted, 0))
 
 
 def _removing(search: _Search) -> Iterator[tuple[File, Scope]]:

@@ -13,6 +13,7 @@ _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _LAZY = (ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.Lambda)
 _SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Assert)
 _LEAVES = (ast.Return, ast.Raise, ast.Yield, ast.YieldFrom)
+_STEPS_OUT = (ast.Return, ast.Yield, ast.YieldFrom)
 FINALIZERS = ("finalize", "finalize_reads")
 FLUSH = "flush()"
 
@@ -124,7 +125,8 @@ def _around(look: Look, statement: ast.stmt) -> Iterator[Point]:
         yield from (Point(look.filename, "return", statement, code) for code in codes)
         return
     loops = [*_loops(look.outline, statement, look.scope)]
-    here = [Point(look.filename, "after", statement, each.code) for each in look.containers]
+    behind = _past_handlers(look, statement) if not loops else statement
+    here = [Point(look.filename, "after", behind, each.code) for each in look.containers]
     if not loops:
         yield from here or [Point(look.filename, "after", statement, FLUSH)]
         return
@@ -137,8 +139,25 @@ def _around(look: Look, statement: ast.stmt) -> Iterator[Point]:
         yield Point(look.filename, "after", statement, FLUSH)
     else:
         yield Point(look.filename, "last", inner, FLUSH)
+    last_of_all = _past_handlers(look, free[-1] if free else statement)
     for each in look.containers:
-        yield Point(look.filename, "after", free[-1], each.code)
+        yield Point(look.filename, "after", last_of_all, each.code)
+
+
+def _past_handlers(look: Look, statement: ast.stmt) -> ast.stmt:
+    """The outermost `try` around a statement that handles errors, so that none skips what is put behind it.
+
+    It is the statement itself where the `try` needs the container.
+    """
+    found = statement
+    for child, parent in look.outline.chain(statement):
+        if parent is look.scope or isinstance(parent, (*_LOOPS, *SCOPES)):
+            break
+        if isinstance(parent, TRY) and parent.handlers and any(child is each for each in parent.body):
+            if _mentions(look, parent) or any(isinstance(each, _STEPS_OUT) for each in _inside(parent)):
+                break
+            found = parent
+    return found
 
 
 def _loops(outline: Outline, node: ast.stmt, scope: Scope) -> Iterator[ast.For | ast.AsyncFor | ast.While]:
@@ -154,9 +173,29 @@ def _free(look: Look, loops: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
     """The loops, from the inside out, that neither read nor make the container and in which no hook is registered."""
     for loop in loops:
         inside = [*_inside(loop)]
-        if _mentions(look, loop) or any(site in inside for site in look.sites):
+        if _mentions(look, loop) or any(site in inside for site in look.sites) or _calls_a_reader(look, inside):
             return
         yield loop
+
+
+def _calls_a_reader(look: Look, nodes: Sequence[ast.AST]) -> bool:
+    """Whether one of these calls a function of the file that names the container."""
+    names = {last(node.func) for node in nodes if isinstance(node, ast.Call) and node not in look.calls}
+    for function in look.outline.functions:
+        called = isinstance(function, DEFS) and function.name in names and function is not look.scope
+        if called and any(_names(function, each.path) for each in look.containers):
+            return True
+    return False
+
+
+def _names(function: ast.AST, path: tuple[str, ...]) -> bool:
+    """Whether a function names a variable, or an attribute of an object under whatever name."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Attribute) and len(path) > 1 and node.attr == path[-1]:
+            return True
+        if isinstance(node, ast.Name) and (node.id,) == path:
+            return True
+    return False
 
 
 def _left_below(loops: Sequence[ast.stmt]) -> bool:
