@@ -280,6 +280,7 @@ def _fix(args: argparse.Namespace, lint: Callable[[Mapping[str, bytes]], Result]
     _tell(args, fixed.left)
     if args.diff:
         write_bytes(command.difference(fixed), args.output_file, sys.stdout)
+        command.tell_unreadable(fixed)
         if not args.quiet:
             print(command.would_fix(fixed), file=sys.stderr)
         return FAILED if fixed.left.errors else FOUND if fixed.after and not args.exit_zero else CLEAN

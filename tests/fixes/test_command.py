@@ -546,3 +546,10 @@ def test_missing_paths_are_told_once_and_the_others_are_fixed(write: Write, run:
     result = run("--fix", "-q", "none.py", "main.py")
     assert (result.status, result.err) == (2, "auditlint: error: none.py: no such file or folder\n")
     assert (root / "main.py").read_text() == SAFE
+
+
+def test_a_diff_says_which_files_cannot_be_analysed(write: Write, run: Command) -> None:
+    write({"broken.py": "def f(:\n"})
+    result = run("--diff", "broken.py")
+    assert result.status == 0
+    assert "AUD900" in result.err

@@ -30,6 +30,13 @@ def difference(fixed: Fixed) -> bytes:
     return b"".join(unified_diff(name, fixed.before[name], fixed.after[name]) for name in sorted(fixed.after))
 
 
+def tell_unreadable(fixed: Fixed) -> None:
+    """Say which files cannot be analysed; a diff has no other place for it."""
+    for item in fixed.left.diagnostics:
+        if item.code == "AUD900":
+            warned(f"{item.filename}:{item.location.row}:{item.location.column}: {item.code} {item.message}")
+
+
 def would_fix(fixed: Fixed) -> str:
     """One line about it."""
     gone, _ = changed(fixed.found, fixed.left.diagnostics)
