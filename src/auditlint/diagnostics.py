@@ -64,8 +64,8 @@ class Diagnostic(NamedTuple):
     `filename` is relative to the project root until the linter makes it relative to the working directory.
     `path` leads from the hook to the function that holds the site; its first step is the hook itself.
     `statement` holds the first and last row of the logical line around the site: a suppression comment
-    counts anywhere in it. `noqa_row` is where such a comment is best put. `unfixed` says why there is no `fix` ("" where
-    nobody asked).
+    counts anywhere in it. `noqa_row` is where such a comment is best put. `unfixed` says why there is no `fix` (""
+    where nobody asked).
     """
 
     code: str

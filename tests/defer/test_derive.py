@@ -604,3 +604,23 @@ def test_a_flush_with_nothing_pending_touches_no_device() -> None:
         for _ in range(100):
             flush()
     assert spent.counts == (0, 0)
+
+
+def test_arrays_are_taken_as_they_are_now() -> None:
+    counts, nested, seen = np.zeros(2), {"rows": [np.ones(3)]}, []
+    value = derive(lambda x, counts, nested: (x * counts, nested["rows"][0].sum()), torch.tensor(2.0), counts, nested)
+    defer_call(seen.append, counts)
+    counts += 1
+    nested["rows"][0][:] = 0
+    flush()
+    assert value[0].tolist() == [0.0, 0.0]
+    assert value[1] == 3.0
+    assert [one.tolist() for one in seen] == [[0.0, 0.0]]
+    assert seen[0] is not counts
+
+
+def test_subclasses_of_arrays_stay_what_they_are() -> None:
+    masked = np.ma.masked_array([1.0, 2.0], mask=[False, True])
+    total = derive(lambda x, masked: x + masked.sum(), torch.tensor(2.0), masked)
+    masked.mask = np.ma.nomask
+    assert total == 3.0

@@ -358,10 +358,11 @@ def h(i, *j, k=l, **m):
         case [s, *t]: pass
         case {"u": v, **w}: pass
     return x.attribute(keyword=lambda y: [z for z in aa])
-class B: pass
+class B:
+    def method(self): self.other_method()
 """
     made, _ = rewriter(source)
-    wanted = "a d g h i j k l m n o P q r s t v w x y z aa B"
+    wanted = "self a d g h i j k l m n o P q r s t v w x y z aa B"
     assert made.taken() == frozenset(wanted.split())
 
 
@@ -384,6 +385,13 @@ class B: pass
         ("import auditlint.defer as d\nfrom auditlint.defer import defer", "auditlint.defer", "defer", "defer"),
         ("import time as clock", "time", "time", "clock.time"),
         ("import functools", "functools", "", "functools"),
+        ("from time import time", "time", "time", "time"),
+        ("import time\ntime = 5", "time", "time", None),
+        ("import time\ndef f(time): return time", "time", "time", None),
+        ("import time\ndef f():\n    import time\n    return time.time()", "time", "time", "time.time"),
+        ("import time\nclass A:\n    def time(self): pass", "time", "time", "time.time"),
+        ("import time\nfrom time import time", "time", "time", None),
+        ("import auditlint.defer\nimport auditlint.rules", "auditlint.defer", "flush", "auditlint.defer.flush"),
         ("", "functools", "", None),
     ],
 )

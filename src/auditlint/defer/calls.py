@@ -38,7 +38,7 @@ def defer_call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> No
 
     Tensors among the arguments, and in their containers and dataclasses, are captured now, cloned. The function gets
     Python numbers for those without dimensions and host tensors for the others; for another form, pass
-    `defer(tensor, as_=...)`. Containers are copied now, everything else is passed as it is.
+    `defer(tensor, as_=...)`. Containers and numpy's arrays are copied now, everything else is passed as it is.
 
     Calls run one at a time, in the order in which they were deferred, on the thread that flushes. A call may defer
     further calls: they run in the same flush. Raises as `defer` does.

@@ -33,7 +33,8 @@ def derive(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Deferr
 
     Tensors among the arguments, and in their lists, dicts, tuples, sets and dataclasses, are captured now, cloned: the
     function gets Python numbers for those without dimensions and host tensors for the others. Each `Deferred` among
-    them, derived ones included, is there as its value. Containers are copied now, everything else is passed as it is.
+    them, derived ones included, is there as its value. Containers and numpy's arrays are copied now, everything else is
+    passed as it is.
 
     The function runs once, without gradients: at the next flush, finalize or read of any value that was not read yet,
     on the thread that does it, if anybody still holds what it stands for. It must not wait for other threads. What it

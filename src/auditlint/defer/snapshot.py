@@ -1,9 +1,10 @@
-"""A copy of arguments or of an entry as they are now: containers copied, tensors captured."""
+"""A copy of arguments or of an entry as they are now: containers and numpy's arrays copied, tensors captured."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -36,8 +37,8 @@ def _ignore(capture: Capture) -> None:
 def taken(value: Any, capture: Captured, found: Callable[[Capture], None] = _ignore) -> Any:
     """A copy of the lists, dicts, tuples and sets in `value`, with `capture(tensor)` in the place of each tensor.
 
-    So are instances of dataclasses that contain tensors; everything else is the same object in the copy. `found` is
-    called with each capture that is in the copy, those that were in `value` already included.
+    Copied too are numpy's arrays, and instances of dataclasses that contain tensors; everything else is the same object
+    in the copy. `found` is called with each capture that is in the copy, those that were in `value` already included.
     """
     return _Taking(capture, found).copied(value)
 
@@ -69,6 +70,8 @@ class _Taking:
             result = _tuple(value, [self.copied(item) for item in value])
         elif type(value) in (set, frozenset):
             result = _Set(type(value), [self.copied(item) for item in value])
+        elif _is_array(value):
+            result = copy.copy(value)
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             result = self._fields(value)
         else:
@@ -82,6 +85,12 @@ class _Taking:
         held = {name: self.copied(getattr(value, name)) for name in names}
         changed = {name: item for name, item in held.items() if _holds_capture(item, set())}
         return _Fields(copy.copy(value), changed) if changed else value
+
+
+def _is_array(value: Any) -> bool:
+    """Whether a value is one of numpy's arrays; what was not imported has made none."""
+    array = getattr(sys.modules.get("numpy"), "ndarray", None)
+    return array is not None and isinstance(value, array)
 
 
 def _holds_capture(value: Any, seen: set[int]) -> bool:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import ast
-import builtins
-import keyword
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-from auditlint.fixes.flow import idioms
+from auditlint.fixes.arguments import Arguments, hint_of
 from auditlint.fixes.flow.follower import Rewrite
-from auditlint.fixes.flow.functions import is_outer
-from auditlint.fixes.flow.operands import is_fresh, is_function, is_single, nature, number_type
+from auditlint.fixes.flow.operands import is_fresh, is_single, nature, number_type
 from auditlint.fixes.flow.reads import Read
-from auditlint.fixes.flow.tree import FUNCTIONS, FileTree, FunctionNode
+from auditlint.fixes.flow.tree import FileTree, FunctionNode
 from auditlint.fixes.flow.uses import report_kind
 
 WIDTH = 120  # columns that a rewritten line may take before its arguments go on lines of their own
 
-# A name that says what a value is, where the operation's own name is Python's.
-_NAMES = {"sum": "total", "max": "largest", "min": "smallest", "abs": "size", "any": "found", "all": "every"}
 _OPERATORS = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
     ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>", ast.MatMult: "@",
@@ -33,7 +28,11 @@ class Code(Protocol):
 
 
 class Texts:
-    """The texts of one file's rewrites. `called` gives the way to write a name of `auditlint.defer`."""
+    """The texts of one file's rewrites.
+
+    `called` gives the way to write a name of `auditlint.defer`, `clock` that to write `time.time`; names in `taken`
+    mean something in the file already.
+    """
 
     def __init__(
         self,
@@ -42,6 +41,8 @@ class Texts:
         rewrites: Mapping[ast.AST, Rewrite],
         reads: Mapping[ast.AST, Read],
         called: Callable[[str], str],
+        clock: Callable[[], str],
+        taken: Collection[str],
         hook: FunctionNode,
         plain: bool,
     ) -> None:
@@ -50,9 +51,11 @@ class Texts:
         self._rewrites = rewrites
         self._reads = reads
         self._called = called
+        self._clock = clock
         self._hook = hook
         self._plain = plain
         self._indent, self._margin = "", 0
+        self.cached = cache_names([one.node for one in rewrites.values() if one.kind == "move"], taken)
 
     def text(self, node: ast.expr | ast.stmt) -> str:
         """What stands in the place of an outermost node."""
@@ -74,8 +77,8 @@ class Texts:
             return f"{target} = {target} {operator} {self.expression(node.value)}.{wide}()"
         rewrite = self._rewrites.get(node.value)
         inner = rewrite.leaves if rewrite is not None and rewrite.kind == "derive" else (node.value,)
-        arguments = _Arguments(self, inner)
-        total = arguments.named(_hint(node.target, "total"), target)
+        arguments = Arguments(self._file, self, inner, node.value)
+        total = arguments.named(node.target, target, "total")
         body = arguments.body(node.value, top=False)
         function = arguments.function(f"{total} {operator} {body}")
         return f"{target} = {self._call('derive', [function, *arguments.passed()])}"
@@ -85,7 +88,8 @@ class Texts:
         report = node.body[0]
         assert isinstance(report, ast.Expr)
         held = [self._rewrites.get(node), self._rewrites.get(report.value)]
-        arguments = _Arguments(self, tuple(leaf for one in held if one is not None for leaf in one.leaves))
+        leaves = tuple(leaf for one in held if one is not None for leaf in one.leaves)
+        arguments = Arguments(self._file, self, leaves, node.test, report.value)
         test = arguments.body(node.test)
         body = arguments.body(report.value)
         return self._call("defer_call", [arguments.function(f"{body} if {test} else None"), *arguments.passed()])
@@ -152,9 +156,9 @@ class Texts:
         return f"{self._called('defer')}({text}{form}{', fresh=True' if fresh and not read.extra else ''})"
 
     def _moved(self, node: ast.expr) -> str:
-        """`vector_to(h.device)` for `vector.to(h.device)`, with the cached method that `cache_of` names."""
+        """`vector_to(h.device)` for `vector.to(h.device)`, with the cached method that `cached` names."""
         assert isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        return self._source.code(node, {node.func: cache_name(node)})
+        return self._source.code(node, {node.func: self.cached[node]})
 
     def _cut_loose(self, node: ast.expr, kind: str) -> str:
         """What is kept, without its graph, and in memory of its own for "clone"."""
@@ -184,7 +188,7 @@ class Texts:
         simple = self._simple(node, rewrite)
         if simple is not None:
             return self._call(name, simple)
-        arguments = _Arguments(self, rewrite.leaves)
+        arguments = Arguments(self._file, self, rewrite.leaves, node)
         body = arguments.body(node)
         return self._call(name, [arguments.function(body), *arguments.passed()])
 
@@ -201,7 +205,7 @@ class Texts:
         texts = [self._source.code(function), *(self.argument(one) for one in node.args)]
         texts += [f"{one.arg}={self.argument(one.value)}" for one in node.keywords]
         if rewrite.kind == "call" and report_kind(node) == "scalar" and uses_time(self._file, node):
-            texts.append("walltime=time.time()")
+            texts.append(f"walltime={self._clock()}()")
         return texts
 
     def _computed(self, node: ast.expr, rewrite: Rewrite) -> bool:
@@ -226,147 +230,24 @@ class Texts:
         operand, fresh = _bare(node)
         return f'{self._called("defer")}({self._source.code(operand)}, as_="cpu"{", fresh=True" if fresh else ""})'
 
-    def is_global(self, node: ast.expr) -> bool:
-        """Whether a name is one of the module, so that a lambda finds the same under it later."""
-        return isinstance(node, ast.Name) and all(
-            is_outer(self._file, function, node.id)
-            for function in self._file.above(node)
-            if isinstance(function, FUNCTIONS)
-        )
-
     def source(self, node: ast.expr, holes: Mapping[ast.expr, str]) -> str:
         return self._source.code(node, holes)
 
 
-class _Arguments:
-    """The parameters of a lambda, and what is passed for them."""
-
-    def __init__(self, texts: Texts, leaves: tuple[ast.expr, ...]) -> None:
-        self._texts = texts
-        self._leaves = leaves
-        self._held: list[tuple[str, str]] = []  # name, text
-        self._taken: set[str] = set()
-
-    def function(self, body: str) -> str:
-        """The lambda that computes `body`."""
-        names = ", ".join(name for name, _ in self._held)
-        return f"lambda {names}: {body}" if names else f"lambda: {body}"
-
-    def passed(self) -> list[str]:
-        return [text for _, text in self._held]
-
-    def named(self, hint: str, text: str) -> str:
-        """A parameter for the argument `text`; the same one for the same text."""
-        for name, held in self._held:
-            if held == text:
-                return name
-        name, count = hint, 2
-        while name in self._taken:
-            name, count = f"{hint}_{count}", count + 1
-        self._taken.add(name)
-        self._held.append((name, text))
-        return name
-
-    def body(self, node: ast.expr, top: bool = True) -> str:
-        """The text of the computation, its leaves and everything that is evaluated in the hook replaced."""
-        if node in self._leaves:
-            return self._leaf(node)
-        self._taken.update(one.id for one in ast.walk(node) if isinstance(one, ast.Name) and self._inline(one, node))
-        holes: dict[ast.expr, str] = {}
-        self._collect_parts(node, holes)
-        text = self._texts.source(node, holes)
-        return text if top or isinstance(node, (ast.Call, ast.Attribute, ast.Subscript)) else f"({text})"
-
-    def _inline(self, name: ast.Name, node: ast.expr) -> bool:
-        return name.id in dir(builtins) or name.id in idioms.PURE_MODULES
-
-    def _leaf(self, node: ast.expr) -> str:
-        return self.named(_hint(node), self._texts.leaf(node))
-
-    def _collect(self, node: ast.expr, holes: dict[ast.expr, str]) -> None:
-        if node in self._leaves:
-            holes[node] = self._leaf(node)
-            return
-        if isinstance(node, ast.Constant) or _is_number(node):
-            return
-        if not isinstance(node, (ast.FormattedValue, ast.Slice)) and not self._opened(node):
-            holes[node] = self.named(_hint(node), self._texts.argument(node))
-            return
-        self._collect_parts(node, holes)
-
-    def _collect_parts(self, node: ast.expr, holes: dict[ast.expr, str]) -> None:
-        for child in _parts(node):
-            if not (_calls(node, child) and self._texts.is_global(child)):
-                self._collect(child, holes)
-
-    def _opened(self, node: ast.expr) -> bool:
-        """Whether an expression is part of the lambda's body, and only its parts may be evaluated in the hook."""
-        if any(one in self._leaves for one in ast.walk(node)):
-            return True
-        if isinstance(node, ast.JoinedStr):
-            return True
-        return isinstance(node, ast.Call) and bool(report_kind(node))
-
-
-def _parts(node: ast.expr) -> list[ast.expr]:
-    """The operands of an expression; what a call calls is one where it is a method of a value."""
-    match node:
-        case ast.Call(func=func, args=args, keywords=keywords):
-            found: list[ast.expr] = []
-            if isinstance(func, ast.Attribute) and not is_function(func):
-                found.append(func.value)
-            return [*found, *args, *(one.value for one in keywords)]
-        case ast.JoinedStr(values=values):
-            return [one for one in values if not isinstance(one, ast.Constant)]
-        case ast.FormattedValue(value=value, format_spec=spec):
-            return [value, *([spec] if spec is not None else [])]
-        case ast.Attribute(value=value):
-            return [value]
-    return [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.expr)]
-
-
-def _is_number(node: ast.expr) -> bool:
-    """`-1`: a number with its sign."""
-    return isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
-
-
-def _calls(call: ast.expr, receiver: ast.expr) -> bool:
-    return isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.value is receiver
-
-
 def _bare(operand: ast.expr) -> tuple[ast.expr, bool]:
-    """The tensor without a last `.detach()` or `.data`, which `defer` does itself, and whether nobody else has it."""
+    """The tensor without a last `.detach()`, which `defer` does itself, and whether nobody else has it.
+
+    `.data` stays: objects of other kinds, packed sequences for one, have a tensor under that name.
+    """
     fresh = is_fresh(operand)
     while True:
         match operand:
-            case ast.Call(func=ast.Attribute(value=inner, attr="detach"), args=[]):
-                operand = inner
-            case ast.Attribute(value=inner, attr="data"):
+            case ast.Call(func=ast.Attribute(value=inner, attr="detach"), args=[], keywords=[]):
                 operand = inner
             case ast.Call(func=ast.Attribute(value=inner, attr="clone"), args=[], keywords=[]) if not is_fresh(inner):
                 operand, fresh = inner, False
             case _:
                 return operand, fresh
-
-
-def _hint(node: ast.expr, otherwise: str = "value") -> str:
-    """A name for the value of an expression: the variable's, the attribute's, the operation's."""
-    match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            found = name
-        case ast.Call(
-            func=ast.Attribute(value=value, attr="item" | "cpu" | "detach" | "tolist" | "numpy" | "to" | "float")
-        ):
-            found = _hint(value)
-        case ast.Call(func=ast.Attribute(attr=name)) | ast.Call(func=ast.Name(id=name)):
-            found = name
-        case ast.Subscript(value=value):
-            found = _hint(value)
-        case _:
-            found = otherwise
-    found = _NAMES.get(found, found).lstrip("_").lower()
-    unusable = not found.isidentifier() or keyword.iskeyword(found) or hasattr(builtins, found) or found == "self"
-    return otherwise if unusable else found
 
 
 def uses_time(file: FileTree, call: ast.Call) -> bool:
@@ -378,7 +259,17 @@ def uses_time(file: FileTree, call: ast.Call) -> bool:
     return all(any(arg.arg in ("walltime",) for arg in one.args.args) for one in defined)
 
 
-def cache_name(call: ast.Call) -> str:
-    """The name of the cached method for `vector.to(...)`: `vector_to`."""
-    assert isinstance(call.func, ast.Attribute)
-    return f"{_hint(call.func.value)}_{call.func.attr}"
+def cache_names(moves: Collection[ast.AST], taken: Collection[str]) -> dict[ast.AST, str]:
+    """The names of the cached methods for calls such as `vector.to(...)`: `vector_to`, which nothing else has."""
+    found: dict[ast.AST, str] = {}
+    owners: dict[str, str] = dict.fromkeys(taken, "")
+    calls = [one for one in moves if isinstance(one, ast.Call)]
+    for call in sorted(calls, key=lambda one: (one.lineno, one.col_offset)):
+        assert isinstance(call.func, ast.Attribute)
+        method = ast.unparse(call.func)
+        base = f"{hint_of(call.func.value)}_{call.func.attr}"
+        name, count = base, 2
+        while owners.setdefault(name, method) != method:
+            name, count = f"{base}_{count}", count + 1
+        found[call] = name
+    return found

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterable, Sequence
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from auditlint.diagnostics import Edit
-from auditlint.fixes.deferral import Texts, cache_name, uses_time
+from auditlint.fixes.deferral import Texts
 from auditlint.fixes.flow.follower import Rewrite
 from auditlint.fixes.flow.reads import Read
 from auditlint.fixes.flow.tree import FileTree, Trees
-from auditlint.fixes.flow.uses import report_kind
 from auditlint.fixes.placement.place import Point
 from auditlint.fixes.plain_text import Name, plain_function
 from auditlint.fixes.plan import LIBRARY, PLAIN, Plan
@@ -111,8 +111,12 @@ class _Draft:
             for one in shared:
                 for module, names in one.imports.get(filename, {}).items():
                     modules.setdefault(module, set()).update(names)
-            for module, names in sorted(modules.items()):
-                edits += self._in(filename, self._rewriters.of(filename).imports(module, sorted(names)))
+            for module, names in sorted(modules.items(), key=_section):
+                rewriter = self._rewriters.of(filename)
+                if "" in names:
+                    edits += self._in(filename, rewriter.imports(module, []))
+                if names - {""}:
+                    edits += self._in(filename, rewriter.imports(module, sorted(names - {""})))
         home = self._plan.file.filename
         named = [edit._replace(filename="" if edit.filename == home else edit.filename) for edit in edits]
         return tuple(_in_order(dict.fromkeys(named)))
@@ -137,6 +141,8 @@ class _Draft:
             self._rewrites[filename],
             self._reads,
             lambda name: self._called(filename, name),
+            lambda: self._reached(filename, "time", "time"),
+            rewriter.taken(),
             self._plan.hook,
             plain=self._plan.style == PLAIN,
         )
@@ -157,9 +163,7 @@ class _Draft:
                     edits.append(rewriter.replace_statement(node, text))
                 else:
                     edits.append(rewriter.replace(node, text))
-                edits += self._cached(filename, self._rewrites[filename][node])
-                if isinstance(node, ast.Call) and report_kind(node) == "scalar" and uses_time(file, node):
-                    self._wanted(filename, "time", "")
+                edits += self._cached(filename, self._rewrites[filename][node], texts.cached)
         return self._in(filename, edits)
 
     def _mark(self, filename: str) -> str:
@@ -176,17 +180,14 @@ class _Draft:
         lost = [comment for comment in comments if comment not in text]
         return [rewriter.before(statement, "\n".join(lost))] if lost else []
 
-    def _cached(self, filename: str, rewrite: Rewrite) -> list[Edit]:
+    def _cached(self, filename: str, rewrite: Rewrite, names: Mapping[ast.AST, str]) -> list[Edit]:
         """Where a copy to the device is kept: a cached method, made in front of the hook."""
         call = rewrite.node
         if rewrite.before is None or not isinstance(call, ast.Call):
             return []
-        rewriter = self._rewriters.of(filename)
-        cache = rewriter.bound_as("functools", "cache")
-        if cache is None:
-            cache = "functools.cache"
-            self._wanted(filename, "functools", "")
-        return [rewriter.before(rewrite.before, f"{cache_name(call)} = {cache}({rewriter.code(call.func)})")]
+        cache = self._reached(filename, "functools", "cache")
+        method = self._rewriters.of(filename).code(call.func)
+        return [self._rewriters.of(filename).before(rewrite.before, f"{names[call]} = {cache}({method})")]
 
     def _code(self, point: Point) -> list[str]:
         """What is written at a point."""
@@ -211,19 +212,35 @@ class _Draft:
     def _called(self, filename: str, name: str) -> str:
         """How a name of the library is written in a file."""
         rewriter = self._rewriters.of(filename)
-        bound = rewriter.bound_as(LIBRARY_MODULE, name)
+        if rewriter.bound_as(LIBRARY_MODULE, name) is None and name not in rewriter.taken():
+            self._wanted(filename, LIBRARY_MODULE, name)
+            return name
+        return self._reached(filename, LIBRARY_MODULE, name)
+
+    def _reached(self, filename: str, module: str, name: str) -> str:
+        """How a name of a module is written: as the file imports it, else `module.name`, else under a free name."""
+        rewriter = self._rewriters.of(filename)
+        bound = rewriter.bound_as(module, name)
         if bound is not None:
             return bound
-        if name in rewriter.taken():
-            self._wanted(filename, LIBRARY_MODULE, "")
-            return f"{LIBRARY_MODULE}.{name}"
-        self._wanted(filename, LIBRARY_MODULE, name)
-        return name
+        taken = rewriter.taken()
+        if module.partition(".")[0] not in taken:
+            self._wanted(filename, module, "")
+            return f"{module}.{name}"
+        free = f"{name}_"
+        while free in taken:
+            free += "_"
+        self._wanted(filename, module, f"{name} as {free}")
+        return free
 
     def _wanted(self, filename: str, module: str, name: str) -> None:
-        names = self.imports.setdefault(filename, {}).setdefault(module, set())
-        if name:
-            names.add(name)
+        """A file has to import a name of a module, or with "" the module itself."""
+        self.imports.setdefault(filename, {}).setdefault(module, set()).add(name)
+
+
+def _section(item: tuple[str, set[str]]) -> tuple[bool, str]:
+    """Python's own modules come first, where a file has no imports to go by."""
+    return item[0].partition(".")[0] not in sys.stdlib_module_names, item[0]
 
 
 def joined(codes: Sequence[str]) -> list[str]:

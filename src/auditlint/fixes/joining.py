@@ -9,6 +9,7 @@ from typing import TypeAlias
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.operands import is_function, nature
 from auditlint.fixes.flow.result import Rewrite
+from auditlint.fixes.later import unready
 from auditlint.fixes.plan import Plan
 
 _Key: TypeAlias = tuple[str, ast.AST]
@@ -94,6 +95,10 @@ def _doubts(plan: Plan) -> tuple[str, ...] | str:
     """Doubts about what a plan computes later; or why it cannot: nothing in it but reads may be a tensor."""
     doubts: list[str] = []
     for rewrite in plan.rewrites:
+        if rewrite.kind in ("derive", "call", "guard", "add"):
+            reason = unready(rewrite)
+            if reason:
+                return reason
         if rewrite.kind != "derive" or not rewrite.leaves or not isinstance(rewrite.node, ast.expr):
             continue
         if any(_shapes(one, rewrite.leaves) for one in ast.walk(rewrite.node)):

@@ -84,6 +84,9 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
     for returned in flow.returned:
         if named_elsewhere(trees, returned):
             flow.doubt(f"`{returned.name}()` is called elsewhere as well, and gives a `Deferred` there too")
+    for entered in flow.entered:
+        if named_elsewhere(trees, entered, hook.node):
+            flow.doubt(f"`{entered.name}()` is called elsewhere as well, and defers there too")
     unplaced = bool(flow.stores) and bool(points) and all(point.code == FLUSH for point in points)
     doubts = (*_own_doubts(diagnostic, read, flow), *flow.doubts, *(_doubted(one) for one in placed if not one.safe))
     if unplaced:

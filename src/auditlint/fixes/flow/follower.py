@@ -6,7 +6,7 @@ The result names what has to be rewritten, and where values end; or why they can
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow import idioms
@@ -24,24 +24,27 @@ from auditlint.fixes.flow.functions import (
     parameter_for,
     reaches,
 )
+from auditlint.fixes.flow.holders import unsure_of, watched
 from auditlint.fixes.flow.operands import nature
 from auditlint.fixes.flow.reads import Read
 from auditlint.fixes.flow.result import Flow, Impossible, Rewrite, Store
+from auditlint.fixes.flow.running import run_by
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
 from auditlint.fixes.flow.uses import (
+    ANY_DEPTH,
     DISPLAYS,
     caught,
     computes,
     extends,
     for_backward,
     has_step,
-    is_array,
     keeps,
     keys_of,
     mapped_by,
     needed_for,
     opened_here,
     passes,
+    picked,
     report_kind,
     reports_only,
     root_of,
@@ -85,12 +88,24 @@ class Follower:
         self.form = read.form
         if read.operand is None:
             self._opaque(file, read.whole)
-            return self.flow
-        self._only_tensors(file, read)
-        self._movable(file, read.operand, "an operand that")
-        self.flow.rewrite("read", file, read.root)
-        self._from(file, read.root)
+        else:
+            self._only_tensors(file, read)
+            self._movable(file, read.operand, "an operand that")
+            self.flow.rewrite("read", file, read.root)
+            self._from(file, read.root)
+        self._note_helpers()
         return self.flow
+
+    def _note_helpers(self) -> None:
+        """The functions apart from the hook in which something is rewritten."""
+        for rewrite in self.flow.rewrites.values():
+            function = rewrite.file.function(rewrite.node)
+            if function is self.hook or not isinstance(function, ast.FunctionDef):
+                continue
+            found = self.entered.get(function)
+            if found is None:
+                found = call_on_path(self.trees, self.diagnostic.path, rewrite.file, function)
+            self.flow.entered.append(Returned(function.name, rewrite.file, *(found or (rewrite.file, None))))
 
     def _only_tensors(self, file: FileTree, read: Read) -> None:
         """A helper's parameter is a tensor where this hook calls it; other callers may give it a number."""
@@ -179,6 +194,7 @@ class Follower:
             case ast.AnnAssign(target=target):
                 self._bound(file, target, node)
             case ast.AugAssign(target=target) if isinstance(node, ast.List):
+                self.elements.append((*keys_of(target), ""))
                 self._container(file, self._inside(file, node), target)
             case ast.AugAssign(target=target):
                 self._added(file, above)
@@ -216,8 +232,7 @@ class Follower:
             case ast.Attribute():
                 self._slot(file, function, target, node)
             case ast.Subscript(value=container):
-                if not isinstance(node, DISPLAYS):
-                    self.elements.append(keys_of(target))
+                self.elements.append((*keys_of(target), *(ANY_DEPTH if isinstance(node, DISPLAYS) else ())))
                 self._container(file, function, container)
             case ast.Tuple(elts=elements):
                 if part is None or any(isinstance(one, ast.Starred) for one in elements) or part >= len(elements):
@@ -231,6 +246,8 @@ class Follower:
         text = ast.unparse(target)
         if for_backward(function, target):
             raise Impossible("it is kept for the backward pass")
+        if isinstance(target, ast.Attribute) and watched(file, function, target):
+            raise Impossible(f"setting `{text}` runs code that may read the value")
         self.flow.stores.append(Store(file, function, target, True))
         if text in self.slots:
             return
@@ -238,7 +255,7 @@ class Follower:
         if isinstance(node, (*DISPLAYS, ast.BinOp)):
             self.lists.add(text)
         for body in self._bodies(file, function):
-            for one in uses_of(body, text):
+            for one in self._meant(file, function, body, target):
                 if untouched(file, one) or (text in self.lists and keeps(file, one)):
                     continue
                 self.flow.doubt("the running value becomes a `Deferred` until it is finalized")
@@ -273,6 +290,7 @@ class Follower:
         if isinstance(root, ast.Name) and not is_outer(file, function, root.id):
             other = origin(file, function, root.id)
             if other is not None:
+                self._within(other)
                 self._container(file, function, other)
                 self._reread(file, function, root)
                 return
@@ -282,11 +300,12 @@ class Follower:
             if function is not self.hook and self._given(file, function, root.id):
                 self._reread(file, function, root)
                 return
-        if is_array(file, root):
-            raise Impossible(f"`{ast.unparse(root)}` is an array or a tensor, which takes only numbers")
+        if unsure_of(file, function, container, root):
+            self.flow.doubt(f"`{ast.unparse(root)}` may be no list or dict")
         self.flow.stores.append(Store(file, function, root, False))
         for body in self._bodies(file, function):
-            self._reread(file, body, root)
+            for one in self._meant(file, function, body, root):
+                self._kept(file, body, one, self.elements)
 
     def _given(self, file: FileTree, function: FunctionNode, name: str) -> bool:
         """A helper's parameter is the container: it is the caller's argument. False where no caller is known."""
@@ -299,24 +318,66 @@ class Follower:
         argument = argument_for(call, function, name)
         if argument is None:
             raise Impossible("the container comes from a call that cannot be followed")
+        self._within(argument)
         self._container(where, self._inside(where, call), argument)
         return True
+
+    def _within(self, container: ast.expr) -> None:
+        """The value is in a part of another container: its keys there are longer."""
+        keys = keys_of(container)
+        if keys:
+            self.elements += [(*keys, *one) for one in self.elements]
 
     def _reread(self, file: FileTree, function: FunctionNode, root: ast.expr) -> None:
         """What else the hook does with the container is done with the values in it."""
         for one in uses_of(function, ast.unparse(root)):
-            if not keeps(file, one, self.elements):
-                self._from(file, one)
+            self._kept(file, function, one, self.elements)
+
+    def _kept(self, file: FileTree, function: FunctionNode, use: ast.expr, elements: Sequence[tuple[str, ...]]) -> None:
+        """A use of a container: what is taken out of it is followed, and other names of it."""
+        if keeps(file, use, elements):
+            return
+        part, below = picked(file, use, elements)
+        above = file.parents[part]
+        if () in below:
+            self._from(file, part)
+            return
+        match above:
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)) if not is_outer(
+                file, function, name
+            ):
+                if ("alias", above) not in self.seen:
+                    self.seen.add(("alias", above))
+                    for one in self._local(file, function, name):
+                        self._kept(file, function, one, below)
+            case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr():
+                raise Impossible(f"the hook gives `{ast.unparse(use)}` another name")
+            case ast.Attribute(attr="sort"):
+                raise Impossible("the hook sorts by the value")
+            case _:
+                self._from(file, part)
+
+    def _meant(self, file: FileTree, function: FunctionNode, body: FunctionNode, root: ast.expr) -> list[ast.expr]:
+        """The places in `body` that read what `function` calls `root`; an attribute whatever its object is called."""
+        found = uses_of(body, ast.unparse(root))
+        if body is function or not isinstance(root, ast.Attribute):
+            mine = isinstance(root, ast.Name) and body is not function and not is_outer(file, body, root.id)
+            return [] if mine else found
+        return [
+            node
+            for node in ast.walk(body)
+            if isinstance(node, ast.Attribute) and node.attr == root.attr and isinstance(node.ctx, ast.Load)
+        ]
 
     def _bodies(self, file: FileTree, function: FunctionNode) -> Iterable[FunctionNode]:
-        """The functions that run in the pass and may look at what was stored: on the path, in this file."""
+        """The functions of this file that run in the pass and may look at what was stored."""
         found = {id(function): function}
         for step in self.diagnostic.path:
             if step.filename == file.filename:
                 node = file.named(step.name, step.row)
                 if node is not None:
                     found[id(node)] = node
-        return found.values()
+        return run_by(file, found.values())
 
     # Calls and returns
 
@@ -349,6 +410,7 @@ class Follower:
                 raise Impossible(f"`.{method}()` looks into the value in the hook")
             if not isinstance(file.parents[call], (ast.Expr, ast.Lambda)) and method != "setdefault":
                 raise Impossible(f"the result of `.{method}()` is used")
+            self._put(file, call.func, node)
             self._container(file, function, call.func.value)
             return
         target = callee(file, call)
@@ -360,8 +422,14 @@ class Follower:
         parameter = parameter_for(call, target, above, node)
         if parameter is None:
             raise Impossible(f"`{name}()` takes the value in a way that cannot be followed")
-        self.entered[target] = (file, call)
+        if self.entered.setdefault(target, (file, call))[1] is not call:
+            raise Impossible(f"`{name}()` is called with the value more than once")
         self._name(file, target, parameter)
+
+    def _put(self, file: FileTree, method: ast.Attribute, node: ast.expr) -> None:
+        """A method puts `node` into a container: under which keys the value can be read there."""
+        depth = () if method.attr in idioms.ITERATES else ("",)
+        self.elements.append((*keys_of(method.value), *depth, *(ANY_DEPTH if isinstance(node, DISPLAYS) else ())))
 
     def _report(self, file: FileTree, call: ast.Call, kind: str, leaf: ast.expr | None) -> None:
         above = file.parents[call]
@@ -403,6 +471,7 @@ class Follower:
             raise Impossible("the value is returned from a function that cannot be followed")
         if function in self.entered:
             where, call = self.entered[function]
+            self.flow.returned.append(Returned(function.name, file, where, call))
             self._from(where, call, part=part)
             return
         found = call_on_path(self.trees, self.diagnostic.path, file, function)

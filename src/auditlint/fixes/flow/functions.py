@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from auditlint.diagnostics import Step
 from auditlint.fixes.flow.operands import bindings_of
-from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
+from auditlint.fixes.flow.tree import FUNCTIONS, FileTree, FunctionNode, Trees
 
 
 def is_outer(file: FileTree, function: FunctionNode, name: str) -> bool:
@@ -63,10 +63,11 @@ def callee(file: FileTree, call: ast.Call) -> ast.FunctionDef | None:
     function = file.function(call)
     match call.func:
         case ast.Name(id=name):
-            scopes = [one.body for one in file.above(call) if isinstance(one, (ast.FunctionDef, ast.Module))]
-        case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if function is not None:
+            scopes = _scopes(file, call, name)
+        case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr) if function is not None:
             cls = file.class_of(function)
-            scopes = [cls.body] if cls is not None else []
+            scopes = [cls.body] if cls is not None and not _replaced(file, cls, attr) else []
+            name = attr
         case _:
             return None
     for body in scopes:
@@ -76,6 +77,44 @@ def callee(file: FileTree, call: ast.Call) -> ast.FunctionDef | None:
     return None
 
 
+def _scopes(file: FileTree, call: ast.Call, name: str) -> list[list[ast.stmt]]:
+    """The bodies in which a name that is called may be defined; none where something else has that name."""
+    found: list[list[ast.stmt]] = []
+    for one in file.above(call):
+        if isinstance(one, FUNCTIONS) and (is_parameter(one, name) or bindings_of(file, one, name)):
+            return found
+        if isinstance(one, (ast.FunctionDef, ast.Module)):
+            found.append(one.body)
+    bound = (node for node in file.parents if isinstance(node, ast.Name) and node.id == name)
+    for node in bound:
+        if isinstance(node.ctx, ast.Store):
+            around = file.function(node)
+            if around is None or is_outer(file, around, name):
+                return found[:-1]
+    return found
+
+
+def _replaced(file: FileTree, cls: ast.ClassDef, name: str) -> bool:
+    """Whether a method may be another one on the object at hand: a subclass has its own, or it is assigned."""
+    kin = [cls]
+    for one in kin:
+        kin += [
+            node
+            for node in file.parents
+            if isinstance(node, ast.ClassDef)
+            and node not in kin
+            and any(ast.unparse(base).rpartition(".")[2] == one.name for base in node.bases)
+        ]
+    return any(
+        isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)) and item.name == name
+        for one in kin[1:]
+        for item in one.body
+    ) or any(
+        isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.ctx, ast.Store)
+        for node in file.parents
+    )
+
+
 def is_plain(function: ast.FunctionDef) -> bool:
     """Whether no decorator changes what calling a function does."""
     return all(ast.unparse(one) in ("staticmethod", "classmethod") for one in function.decorator_list)
@@ -83,13 +122,43 @@ def is_plain(function: ast.FunctionDef) -> bool:
 
 def only_keeps(file: FileTree, name: str) -> bool:
     """Whether calling `name` only puts its arguments into an object: a dataclass or a named tuple of this file."""
-    for one in file.tree.body:
-        if isinstance(one, ast.ClassDef) and one.name == name:
-            methods = {item.name for item in one.body if isinstance(item, ast.FunctionDef)}
-            bases = {ast.unparse(base).rpartition(".")[2] for base in one.bases}
-            made = any("dataclass" in ast.unparse(item) for item in one.decorator_list)
-            return not methods & {"__init__", "__post_init__", "__new__"} and (made or bool(bases & {"NamedTuple"}))
-    return False
+    found = [one for one in file.tree.body if isinstance(one, ast.ClassDef) and one.name == name]
+    if len(found) != 1:
+        return False
+    cls = found[0]
+    methods = {item.name for item in cls.body if isinstance(item, ast.FunctionDef)}
+    if methods & {"__init__", "__post_init__", "__new__", "__setattr__"} or _described(cls):
+        return False
+    bases = [ast.unparse(base) for base in cls.bases]
+    outer = {"object", "NamedTuple", "typing.NamedTuple", "TypedDict", "typing.TypedDict"}
+    if not all(base in outer or only_keeps(file, base) for base in bases):
+        return False
+    decorators = [ast.unparse(one).partition("(")[0] for one in cls.decorator_list]
+    if decorators:
+        return all(one in ("dataclass", "dataclasses.dataclass") for one in decorators) and _standard(file, decorators)
+    return any(base != "object" for base in bases)
+
+
+def _described(cls: ast.ClassDef) -> bool:
+    """Whether a field may be a descriptor: it is set to what a call gives, `dataclasses.field()` apart."""
+    return any(
+        isinstance(item, (ast.Assign, ast.AnnAssign))
+        and isinstance(item.value, ast.Call)
+        and ast.unparse(item.value.func) not in ("field", "dataclasses.field")
+        for item in cls.body
+    )
+
+
+def _standard(file: FileTree, decorators: Sequence[str]) -> bool:
+    """Whether `dataclass` is the one of Python."""
+    if "dataclass" not in decorators:
+        return True
+    return any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == "dataclasses"
+        and any(one.name == "dataclass" and one.asname is None for one in node.names)
+        for node in file.parents
+    )
 
 
 def call_on_path(
@@ -114,25 +183,33 @@ def call_on_path(
 
 
 class Returned(NamedTuple):
-    """A function of `file` that gives the value back to `call` in the file `where`."""
+    """A function of `file` that gives the value back to `call` in the file `where` (None: it is not known)."""
 
     name: str
     file: FileTree
     where: FileTree
-    call: ast.Call
+    call: ast.Call | None
 
 
-def named_elsewhere(trees: Trees, returned: Returned) -> bool:
-    """Whether anything but that call names the function."""
+def named_elsewhere(trees: Trees, returned: Returned, apart: ast.AST | None = None) -> bool:
+    """Whether anything but that call names the function, what stands in `apart` left out."""
     name, file, where, call = returned
+    inside = set() if apart is None else {id(node) for node in ast.walk(apart)}
     for one in {file.filename: file, where.filename: where}.values():
         for node in ast.walk(one.tree):
-            named = (isinstance(node, ast.Name) and node.id == name) or (
-                isinstance(node, ast.Attribute) and node.attr == name
+            named = (
+                (isinstance(node, ast.Name) and node.id == name)
+                or (isinstance(node, ast.Attribute) and node.attr == name)
+                or (isinstance(node, ast.Constant) and node.value == name and _looked_up(one.parents[node]))
             )
-            if named and node is not call.func:
+            if named and (call is None or node is not call.func) and id(node) not in inside:
                 return True
     return trees.used(name, file.filename, {file.filename, where.filename})
+
+
+def _looked_up(above: ast.AST) -> bool:
+    """Whether a string in `above` names an attribute: `getattr(recorder, "stat")`."""
+    return isinstance(above, ast.Call) and ast.unparse(above.func).rpartition(".")[2] in ("getattr", "methodcaller")
 
 
 def origin(file: FileTree, function: FunctionNode, name: str) -> ast.expr | None:
@@ -145,28 +222,37 @@ def origin(file: FileTree, function: FunctionNode, name: str) -> ast.expr | None
             match value:
                 case ast.Attribute() | ast.Subscript() | ast.Name():
                     return value
-                case ast.Call(func=ast.Attribute(value=owner, attr="setdefault" | "get")):
-                    return owner
+                case ast.Call(func=ast.Attribute(attr="setdefault" | "get")):
+                    return value
     return None
 
 
 def reaches(file: FileTree, function: FunctionNode, name: str, since: ast.stmt | None, use: ast.expr) -> bool:
     """Whether what a statement binds to a local name may still be there where the name is read."""
     statement = file.statement(use)
+    here = _start(statement)
     bound = [file.statement(one) if isinstance(one, ast.expr) else one for one in bindings_of(file, function, name)]
     others = [one for one in bound if isinstance(one, ast.stmt) and one is not since]
-    before = -1 if since is None else since.end_lineno or since.lineno
-    if since is None or statement.lineno > before:
-        between = [one for one in others if before < one.lineno and (one.end_lineno or 0) < statement.lineno]
+    before = (-1, -1) if since is None else _end(since)
+    if since is None or here >= before:
+        between = [one for one in others if before <= _start(one) and _end(one) <= here]
         return not any(_dominates(file, one, statement) for one in between)
     for loop in file.above(since):
         if loop is function:
             return False
         if isinstance(loop, (ast.For, ast.AsyncFor, ast.While)) and loop in file.above(use):
             # From one round to the next, unless the name is bound anew in between.
-            above = [one for one in others if loop in file.above(one) and (one.end_lineno or 0) < statement.lineno]
+            above = [one for one in others if loop in file.above(one) and _end(one) <= here]
             return loop not in others and not any(_dominates(file, one, statement) for one in above)
     return False
+
+
+def _start(statement: ast.stmt) -> tuple[int, int]:
+    return statement.lineno, statement.col_offset
+
+
+def _end(statement: ast.stmt) -> tuple[int, int]:
+    return statement.end_lineno or statement.lineno, statement.end_col_offset or 0
 
 
 def _dominates(file: FileTree, first: ast.stmt, second: ast.stmt) -> bool:

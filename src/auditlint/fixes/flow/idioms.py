@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import cmath
+import math
+import operator
+import statistics
+
 # Functions of Python that make a value of values and do nothing else.
 PURE_BUILTINS = frozenset(
     [
@@ -12,13 +17,18 @@ PURE_BUILTINS = frozenset(
 )  # fmt: skip
 # Modules whose functions do so, but for those that write files or draw numbers.
 PURE_MODULES = frozenset(["math", "cmath", "statistics", "operator", "np", "numpy"])
+# Modules by the names that code has for them.
+MODULES = {name: name for name in PURE_MODULES | {"torch", "json"}} | {"np": "numpy", "F": "torch.nn.functional"}
+# What else may be called by the name of a module of Python's own: `statistics.append` is none of its functions.
+OWN_FUNCTIONS = {module.__name__: frozenset(dir(module)) for module in (math, cmath, statistics, operator)}
+OWN_FUNCTIONS["json"] = frozenset(["dumps"])
 IMPURE = frozenset(
     [
         "save", "savez", "savez_compressed", "savetxt", "random", "seed", "tofile", "load",
     ]
 )  # fmt: skip
 
-# Methods of numbers, strings, lists, arrays and host tensors that change nothing.
+# Methods of numbers, strings, lists, arrays and host tensors that change nothing (`sort` changes a list).
 PURE_METHODS = frozenset(
     [
         "abs", "all", "any", "argmax", "argmin", "argsort", "as_integer_ratio", "astype", "bit_length", "bool",
@@ -26,7 +36,7 @@ PURE_METHODS = frozenset(
         "data", "detach", "dot", "double", "encode", "exp", "expand", "flatten", "float", "floor", "format", "half",
         "hex", "index", "int", "is_integer", "item", "items", "join", "keys", "lower", "long", "log", "log10",
         "log2", "lstrip", "max", "mean", "median", "min", "mode", "norm", "numel", "numpy", "permute", "prod",
-        "ravel", "replace", "reshape", "round", "rstrip", "size", "softmax", "sort", "split", "sqrt", "squeeze",
+        "ravel", "replace", "reshape", "round", "rstrip", "size", "softmax", "split", "sqrt", "squeeze",
         "std", "strip", "sum", "title", "tobytes", "tolist", "topk", "transpose", "unsqueeze", "upper",
         "values", "var", "view",
     ]
@@ -127,10 +137,13 @@ INTEGRAL = frozenset(
 )  # fmt: skip
 BOOLEAN = frozenset(
     [
-        "all", "any", "isnan", "isinf", "isfinite", "eq", "ne", "lt", "le", "gt", "ge", "logical_not", "logical_and",
-        "logical_or",
+        "isnan", "isinf", "isfinite", "eq", "ne", "lt", "le", "gt", "ge", "logical_not", "logical_and", "logical_or",
     ]
 )  # fmt: skip
+# ... and whose result is one where the operand is: those of a mask of bytes are bytes.
+QUANTIFIERS = frozenset(["all", "any"])
+# Whose functions by the names in FRESH are torch's.
+TENSOR_MODULES = frozenset(["torch", "F", "torch.linalg", "torch.nn.functional", "torch.special"])
 
 # Functions of torch that make host tensors of host tensors and numbers.
 PURE_TORCH = FRESH | frozenset(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.functions import is_parameter
-from auditlint.fixes.flow.operands import bindings_of
+from auditlint.fixes.flow.operands import SAME_OR_ALIAS, bindings_of
 from auditlint.fixes.flow.tree import FUNCTIONS, FileTree, FunctionNode
+
+# Functions whose result has the memory of their argument.
+_ALIASES = frozenset(["from_numpy", "as_tensor", "asarray", "frombuffer", "next", "getattr", "get", "pop"])
 
 
 class Move(NamedTuple):
@@ -39,7 +44,7 @@ def move_of(file: FileTree, node: ast.expr) -> Move | str:
             definition = file.statement(inner)
             if definition is factory or file.function(definition) is not factory:
                 break
-            return Move(node, name, definition, _doubts(file, factory, name))
+            return Move(node, name, definition, (*_doubts(file, factory, name), *_changes_copy(file, inner, node)))
     return f"`{name}` is no variable of a function around the hook, where it could be moved once"
 
 
@@ -61,16 +66,105 @@ def _doubts(file: FileTree, factory: FunctionNode, name: str) -> tuple[str, ...]
     bindings = bindings_of(file, factory, name)
     if _changed(factory, name) or len(bindings) > (0 if is_parameter(factory, name) else 1):
         return (f"`{name}` changes, and copies on devices do not follow",)
+    if _shared(file, factory, name, None):
+        return (f"others have `{name}` too and may change it, and copies on devices do not follow",)
     if not is_parameter(factory, name):
-        return ()
+        return () if _made_here(bindings) else (f"others may change `{name}`, and copies on devices do not follow",)
     assert not isinstance(factory, ast.Lambda)
     given = _given(file, factory, name)
     if not given:
         return (f"whoever gives `{name}` may change it later, and copies on devices do not follow",)
     for function, argument in given:
-        if isinstance(argument, ast.Name) and _changed(function or file.tree, argument.id):
-            return (f"`{argument.id}` changes, and copies on devices do not follow",)
+        scope = function or file.tree
+        text = ast.unparse(argument)
+        if isinstance(argument, ast.Name) and _changed(scope, text):
+            return (f"`{text}` changes, and copies on devices do not follow",)
+        if not _given_away(file, scope, argument, factory.name):
+            return (f"others have `{text}` too and may change it, and copies on devices do not follow",)
     return ()
+
+
+def _given_away(file: FileTree, scope: FunctionNode | ast.Module, argument: ast.expr, factory: str) -> bool:
+    """Whether a factory alone has what it is given: a tensor made for it."""
+    if not isinstance(argument, ast.Name):
+        return _new(argument)
+    bindings = [
+        next(one for one in file.above(node) if isinstance(one, ast.stmt))
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Name) and node.id == argument.id and isinstance(node.ctx, ast.Store)
+    ]
+    return _made_here(bindings) and not _shared(file, scope, argument.id, factory)
+
+
+def _made_here(bindings: Sequence[ast.AST]) -> bool:
+    """Whether a variable is bound once, to a tensor that nobody else has and nobody trains."""
+    match bindings:
+        case [ast.Assign(targets=[ast.Name()], value=value) | ast.AnnAssign(value=ast.expr() as value)]:
+            return _new(value)
+    return False
+
+
+def _new(value: ast.expr) -> bool:
+    """Whether an expression makes a tensor, rather than to give one that is there."""
+    while isinstance(value, ast.Subscript):
+        value = value.value  # `torch.load(path)["vector"]`
+    match value:
+        case ast.BinOp():
+            return True
+        case ast.Call(func=func, keywords=keywords):
+            name = ast.unparse(func).rpartition(".")[2]
+            trained = name == "Parameter" or any(one.arg in ("requires_grad", None) for one in keywords)
+            if isinstance(func, ast.Attribute) and name in SAME_OR_ALIAS | {"cpu", "cuda", "data"}:
+                return not trained and _new(func.value)
+            return not trained and name not in _ALIASES
+    return False
+
+
+def _shared(file: FileTree, scope: ast.AST, name: str, factory: str | None) -> bool:
+    """Whether a tensor gets another name, is kept, returned, or given to a function other than `factory`."""
+    for node in ast.walk(scope):
+        if not (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)):
+            continue
+        current: ast.AST = node
+        above = file.parents[current]
+        while isinstance(above, (ast.Tuple, ast.List, ast.Dict, ast.Starred, ast.keyword, ast.IfExp, ast.Set)):
+            current, above = above, file.parents[above]
+        match above:
+            case ast.Return() | ast.Yield() | ast.YieldFrom() | ast.Assign() | ast.AnnAssign() | ast.NamedExpr():
+                return True
+            case ast.Lambda(body=body) if body is current:
+                return True
+            case ast.Call(func=func) if func is not current and ast.unparse(func).rpartition(".")[2] != factory:
+                return True
+            case ast.For(iter=iterated) | ast.comprehension(iter=iterated) if iterated is current:
+                return True
+    return False
+
+
+def _changes_copy(file: FileTree, hook: FunctionNode, call: ast.Call) -> tuple[str, ...]:
+    """Why the copy itself may change, which is a new one at each call as long as it is not kept."""
+    doubt = (f"what `{ast.unparse(call)}` gives may be changed, and then stays so",)
+    current: ast.expr = call
+    while isinstance(above := file.parents[current], ast.Attribute):
+        method = file.parents[above]
+        in_place = above.attr.endswith("_") and not above.attr.startswith("_")
+        if in_place or above.attr == "data" or not isinstance(above.ctx, ast.Load):
+            return doubt
+        if above.attr not in SAME_OR_ALIAS | {"unsqueeze", "expand", "transpose", "permute", "T"}:
+            return ()
+        current = method if isinstance(method, ast.Call) and method.func is above else above
+    match above:
+        case ast.BinOp() | ast.UnaryOp() | ast.Compare() | ast.AugAssign():
+            return ()
+        case ast.Call(func=func, keywords=keywords) if current is not func:
+            plain = ast.unparse(func).rpartition(".")[0] in idioms.TENSOR_MODULES
+            return () if plain and not any(one.arg == "out" for one in keywords) else doubt
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return doubt if _changed(hook, name) or _shared(file, hook, name, None) else ()
+        case ast.Assign(targets=[ast.Subscript(slice=key)]):
+            # A part of a tensor takes a copy of it; a dict keeps it.
+            return () if any(isinstance(one, ast.Slice) for one in ast.walk(key)) else doubt
+    return doubt
 
 
 def _given(

@@ -6,6 +6,7 @@ import ast
 from typing import Literal, TypeAlias
 
 from auditlint.fixes.flow import idioms
+from auditlint.fixes.flow.names import means_what_it_says, module_of
 from auditlint.fixes.flow.tree import FileTree, FunctionNode
 
 Nature: TypeAlias = Literal["number", "tensor", "unknown"]
@@ -57,6 +58,8 @@ def _both(left: Nature, right: Nature) -> Nature:
 
 
 def _call(file: FileTree, node: ast.Call, hook: FunctionNode | None, depth: int) -> Nature:
+    if not means_what_it_says(file, node.func):
+        return "unknown"
     called = ast.unparse(node.func)
     owner, _, name = called.rpartition(".")
     if not owner:
@@ -66,7 +69,7 @@ def _call(file: FileTree, node: ast.Call, hook: FunctionNode | None, depth: int)
             return "unknown"
         found = {nature(file, one, hook, depth + 1) for one in node.args}
         return "tensor" if "tensor" in found else ("number" if found == {"number"} else "unknown")
-    if owner in ("math", "time", "os", "datetime", "random", "np", "numpy"):
+    if owner in ("math", "time", "os", "datetime", "random", "np", "numpy") and module_of(file, node.func):
         return "number"
     if name in idioms.HOST_METHODS:
         return "number"
@@ -159,7 +162,7 @@ def is_function(func: ast.expr) -> bool:
 
 
 # What gives the tensor itself, another view of it, or a copy.
-_SAME_OR_ALIAS = frozenset(
+SAME_OR_ALIAS = frozenset(
     ["detach", "squeeze", "view", "reshape", "flatten", "float", "double", "half", "bfloat16", "contiguous", "to"]
 )
 
@@ -174,14 +177,24 @@ def is_fresh(node: ast.expr) -> bool:
         case ast.Attribute(value=value, attr=attr):
             return attr in ("values", "indices", "data") and is_fresh(value)
         case ast.Call(func=ast.Attribute(value=value, attr=attr)):
-            if attr in _SAME_OR_ALIAS:
+            if attr in SAME_OR_ALIAS:
                 return is_fresh(value)
-            return attr in idioms.FRESH and not _writes_out(node)
+            return attr in idioms.FRESH and of_tensors(value) and not _writes_out(node, attr)
     return False
 
 
-def _writes_out(call: ast.Call) -> bool:
-    return any(one.arg in ("out", "inplace") for one in call.keywords)
+def of_tensors(receiver: ast.expr) -> bool:
+    """Whether a method by the name of one of torch's is torch's: not one of the object itself or of what it holds."""
+    if ast.unparse(receiver) in idioms.TENSOR_MODULES:
+        return True
+    while isinstance(receiver, (ast.Attribute, ast.Subscript)):
+        receiver = receiver.value
+    return not (isinstance(receiver, ast.Name) and receiver.id in ("self", "cls", "nn", *idioms.MODULES))
+
+
+def _writes_out(call: ast.Call, name: str) -> bool:
+    # The second argument of `F.relu` is `inplace`.
+    return any(one.arg in ("out", "inplace", None) for one in call.keywords) or (name == "relu" and len(call.args) > 1)
 
 
 def is_single(node: ast.expr) -> bool:
@@ -191,8 +204,8 @@ def is_single(node: ast.expr) -> bool:
             return all(isinstance(one, ast.Constant) or is_single(one) for one in (left, right))
         case ast.Call(func=ast.Attribute(value=value, attr="detach" | "sqrt" | "abs" | "double" | "float" | "clone")):
             return is_single(value)
-        case ast.Call(func=ast.Attribute(attr=attr), args=[], keywords=[]):
-            return attr in idioms.REDUCTIONS
+        case ast.Call(func=ast.Attribute(value=value, attr=attr), args=[], keywords=[]):
+            return attr in idioms.REDUCTIONS and of_tensors(value)
     return False
 
 
@@ -201,7 +214,15 @@ def number_type(node: ast.expr) -> str:
     match node:
         case ast.Compare():
             return "bool"
+        case ast.UnaryOp(op=ast.Invert(), operand=operand):
+            return number_type(operand)
+        case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr(), right=right):
+            return "bool" if number_type(left) == number_type(right) == "bool" else ""
+        case ast.Call(func=ast.Attribute(value=value)) if not of_tensors(value):
+            return ""
         case ast.Call(func=ast.Attribute(value=value, attr=attr)):
+            if attr in idioms.QUANTIFIERS:
+                return "bool" if "bool" in (number_type(one) for one in (value, *node.args[:1])) else ""
             if attr in ("detach", "squeeze", "clone", "cpu", "abs", "max", "min"):
                 return number_type(value) if not node.args else ""
             if attr == "sum" and number_type(value) in ("bool", "int"):

@@ -6,7 +6,9 @@ import ast
 from typing import NamedTuple
 
 from auditlint.diagnostics import Diagnostic
+from auditlint.fixes.flow.names import misnamed, of_other_module
 from auditlint.fixes.flow.operands import number_type
+from auditlint.fixes.flow.present import at_once, unused
 from auditlint.fixes.flow.tree import FileTree
 
 
@@ -56,6 +58,20 @@ _SAME = {
 
 def read_of(file: FileTree, diagnostic: Diagnostic, node: ast.expr) -> Read | Unreadable:
     """What the finding at `node` reads."""
+    found = _read_of(file, diagnostic, node)
+    if isinstance(found, Unreadable):
+        return found
+    name = misnamed(file)
+    if name:
+        return Unreadable(f"`{name}` is another function in this file than it is by its name")
+    name = of_other_module(file, found.operand) if found.operand is not None else ""
+    if name:
+        return Unreadable(f"`{name}()` is no function of torch, and may give what others change later")
+    reason = unused(file, found.root) or at_once(file, found.root)
+    return Unreadable(reason) if reason else found
+
+
+def _read_of(file: FileTree, diagnostic: Diagnostic, node: ast.expr) -> Read | Unreadable:
     match diagnostic.code, node:
         case (("AUD105" | "AUD108"), _):
             return Read(diagnostic, node, node, None, "")

@@ -47,6 +47,8 @@ class Flow:
         self.stores: list[Store] = []
         self.reports: list[tuple[FileTree, ast.AST]] = []
         self.returned: list[Returned] = []
+        # Functions on the way that the hook calls: where anything in them is rewritten, other callers get that too.
+        self.entered: list[Returned] = []
         self.doubts: list[str] = []
 
     def rewrite(self, kind: str, file: FileTree, node: ast.expr | ast.stmt, leaf: ast.expr | None = None) -> None:

@@ -11,6 +11,7 @@ from auditlint.fixes.flow.tree import FUNCTIONS, FileTree, FunctionNode
 from auditlint.project.modules import TRY
 
 DISPLAYS = (ast.List, ast.Tuple, ast.Dict, ast.ListComp, ast.DictComp, ast.GeneratorExp)
+ANY_DEPTH = ("*",)  # keys of what is somewhere in a container that is stored
 
 
 def computes(above: ast.AST, node: ast.expr) -> ast.expr | None:
@@ -40,7 +41,8 @@ def _pure(call: ast.Call) -> bool:
                 return attr == "dumps"
             if owner == "torch":
                 return attr in idioms.PURE_TORCH and not any(one.arg == "device" for one in call.keywords)
-            return owner in idioms.PURE_MODULES and attr not in idioms.IMPURE
+            own = idioms.OWN_FUNCTIONS.get(owner)
+            return owner in idioms.PURE_MODULES and attr not in idioms.IMPURE and (own is None or attr in own)
         case ast.Attribute(value=ast.Constant(), attr="format" | "join"):
             return True
     return False
@@ -204,6 +206,8 @@ def caught(file: FileTree, node: ast.expr) -> bool:
             return False
         if isinstance(above, TRY) and above.handlers and inner in above.body:
             return True
+        if isinstance(above, ast.With) and any("suppress" in ast.unparse(one.context_expr) for one in above.items):
+            return True
         inner = above
     return False
 
@@ -222,20 +226,41 @@ def untouched(file: FileTree, node: ast.expr) -> bool:
     return False
 
 
-def _same(target: ast.expr, root: ast.expr) -> bool:
-    """Whether both are the same variable, or attributes of one name of whatever object."""
-    if isinstance(target, ast.Attribute) and isinstance(root, ast.Attribute):
-        return target.attr == root.attr
-    return isinstance(target, ast.Name) and isinstance(root, ast.Name) and target.id == root.id
-
-
 def keys_of(target: ast.expr) -> tuple[str, ...]:
     """The subscripts of a target, outermost container first; "" for one that is no constant."""
     found: list[str] = []
-    while isinstance(target, ast.Subscript):
-        found.insert(0, ast.unparse(target.slice) if isinstance(target.slice, ast.Constant) else "")
-        target = target.value
-    return tuple(found)
+    while True:
+        match target:
+            case ast.Subscript(value=inner, slice=key):
+                found.insert(0, ast.unparse(key) if isinstance(key, ast.Constant) else "")
+            case ast.Call(func=ast.Attribute(value=inner, attr="setdefault" | "get"), args=[key, *_]):
+                found.insert(0, ast.unparse(key) if isinstance(key, ast.Constant) else "")
+            case _:
+                return tuple(found)
+        target = inner
+
+
+def picked(
+    file: FileTree, node: ast.expr, elements: Sequence[tuple[str, ...]]
+) -> tuple[ast.expr, Sequence[tuple[str, ...]]]:
+    """The innermost part that is taken out of a container, and the keys of the values in that; () where it is one."""
+    while () not in elements:
+        above = file.parents[node]
+        match above:
+            case ast.Subscript(value=value, ctx=ast.Load()) if value is node:
+                # A slice has the same elements as the list.
+                elements = elements if isinstance(above.slice, ast.Slice) else _below(elements, keys_of(above)[-1])
+                node = above
+                continue
+            case ast.Attribute(value=value, attr="setdefault" | "get" | "pop" | "popleft" | "popitem" as attr):
+                call = file.parents[above]
+                if isinstance(call, ast.Call) and call.func is above:
+                    keyed = call.args[:1] if attr in ("setdefault", "get") else []
+                    key = ast.unparse(keyed[0]) if keyed and isinstance(keyed[0], ast.Constant) else ""
+                    elements, node = _below(elements, key), call
+                    continue
+        break
+    return node, elements
 
 
 def keeps(file: FileTree, node: ast.expr, elements: Sequence[tuple[str, ...]] = ()) -> bool:
@@ -245,8 +270,11 @@ def keeps(file: FileTree, node: ast.expr, elements: Sequence[tuple[str, ...]] = 
         case ast.Attribute(attr=attr):
             call = file.parents[above]
             if isinstance(call, ast.Call) and call.func is above:
-                if attr in ("setdefault", "get"):
-                    return () not in (keys[1:] for keys in elements) and keeps(file, call, _below(elements, ""))
+                if attr in ("setdefault", "get", "pop", "popleft", "popitem"):
+                    below = _below(elements, "")
+                    return isinstance(file.parents[call], ast.Expr) or (() not in below and keeps(file, call, below))
+                if attr == "remove":
+                    return not elements  # it compares
                 return attr in idioms.KEEPS and (attr != "add" or bool(call.args))
             return True  # another attribute of the same object
         case ast.Subscript(value=value) if value is node:
@@ -256,14 +284,16 @@ def keeps(file: FileTree, node: ast.expr, elements: Sequence[tuple[str, ...]] = 
             return () not in below and keeps(file, above, below)
         case ast.Subscript():
             return True
-        case ast.Compare(left=left):
+        case ast.Compare(left=left, ops=[ast.In() | ast.NotIn()]):
             return left is not node
+        case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
+            return True
         case ast.Call(func=ast.Name(id="len" | "isinstance" | "id" | "hasattr" | "bool")):
             return True
-        case ast.If() | ast.UnaryOp() | ast.BoolOp() | ast.Expr() | ast.While():
+        case ast.If() | ast.Expr() | ast.While():
             return True
-        case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
-            return True
+        case ast.UnaryOp() | ast.BoolOp():
+            return _only_tested(file, above)
         case ast.Return() | ast.Lambda():
             return False
     return False
@@ -271,15 +301,17 @@ def keeps(file: FileTree, node: ast.expr, elements: Sequence[tuple[str, ...]] = 
 
 def _below(elements: Sequence[tuple[str, ...]], key: str) -> list[tuple[str, ...]]:
     """The keys of values in the part of a container that is reached by `key` ("": any)."""
-    return [keys[1:] for keys in elements if keys and (not key or not keys[0] or key == keys[0])]
+    found: list[tuple[str, ...]] = []
+    for keys in elements:
+        if keys[:1] == ANY_DEPTH:
+            found += [(), ANY_DEPTH]
+        elif keys and (not key or not keys[0] or key == keys[0]):
+            found.append(keys[1:])
+    return found
 
 
-def is_array(file: FileTree, root: ast.expr) -> bool:
-    """Whether anything in the file makes an array or a tensor of what goes by this name."""
-    for node in ast.walk(file.tree):
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Call):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            called = ast.unparse(node.value.func)
-            if called.startswith(("np.", "numpy.", "torch.")) and any(_same(one, root) for one in targets):
-                return True
-    return False
+def _only_tested(file: FileTree, node: ast.AST) -> bool:
+    """Whether `not x`, `x or y` are the test of a statement: a container's length is what counts."""
+    while isinstance(node, (ast.UnaryOp, ast.BoolOp)):
+        node = file.parents[node]
+    return isinstance(node, (ast.If, ast.While, ast.Assert))

@@ -1,10 +1,10 @@
-"""The container that a hook stores in: where it lives, and whether it is sure to be there."""
+"""The container that a hook stores in: where it lives."""
 
 from __future__ import annotations
 
 import ast
 
-from auditlint.fixes.placement import models, origins
+from auditlint.fixes.placement import origins
 from auditlint.fixes.placement.origins import File, Named
 from auditlint.fixes.placement.registrations import Function
 from auditlint.fixes.placement.scopes import Outline, Place, Scope, dotted, last
@@ -93,25 +93,4 @@ def has(file: File, home: Named | None, scope: Scope) -> bool:
         cls is None
         or not setters
         or any(each in setters or name in outline.names(each).bound for each in outline.above(cls))
-    )
-
-
-def is_there(home: Named | None) -> bool:
-    """Whether an instance has the container from the start, where it is an attribute."""
-    if home is None:
-        return True
-    file, where = home
-    if not isinstance(where.scope, ast.ClassDef) or not where.path:
-        return True
-    for cls in file.outline.family(where.scope):
-        if where.path[0] in file.outline.names(cls).bound:
-            return True
-    begin = [each for each in file.outline.methods(where.scope) if each.name == "__init__"]
-    for method in begin:
-        for call in file.outline.calls_in(method):
-            function = models.called(file.outline, call, method)
-            if function is not None and function not in begin and len(begin) < 20:
-                begin.append(function)
-    return any(
-        method in begin and name == where.path[0] for method, name, _ in file.outline.set_attributes(where.scope)
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, dotted, parameters
+from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, dotted, last, parameters
 
 # Methods of a model that do not run it: those of nn.Module, of containers, and what models carry along.
 _HOUSEKEEPING = re.compile(
@@ -289,3 +289,21 @@ def handed(
     for keyword in call.keywords:
         if keyword.arg is not None and keyword.arg in names:
             yield keyword.arg, keyword.value
+
+
+def compiles(file: Outline) -> str:
+    """What compiles or captures in a file, '' if nothing does."""
+    for function in file.functions:
+        for decorator in function.decorator_list if isinstance(function, DEFS) else ():
+            if last(decorator) == "compile":
+                return ".".join(dotted(decorator))
+    for name in ("compile", "CUDAGraph", "make_graphed_callables", "graph"):
+        for call in file.calls.get(name, ()):
+            path = dotted(call.func)
+            if name == "graph" and path[-2:] != ("cuda", "graph"):
+                continue
+            if isinstance(call.func, ast.Attribute) and path[:1] not in (("re",), ("regex",), ("tf",), ("builtins",)):
+                return ".".join(path) or name
+            if name not in ("compile", "graph"):
+                return name
+    return ""

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from auditlint.diagnostics import Step
-from auditlint.fixes.placement import containers, models, origins, points, registrations, removal
+from auditlint.fixes.placement import containers, models, origins, points, presence, readers, registrations, removal
 from auditlint.fixes.placement.models import Pass
 from auditlint.fixes.placement.origins import File, Named
 from auditlint.fixes.placement.points import FLUSH, Look, Point, Written
 from auditlint.fixes.placement.registrations import Function, Site
-from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, dotted, last, outline, own
+from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, last, outline, own
 
 __all__ = ["Files", "Function", "Nowhere", "Placement", "Point", "place"]
+
+
+_WRAPPED = "values stay `Deferred`s, which json and isinstance do not take for numbers"
 
 
 class Files(Protocol):
@@ -44,7 +47,10 @@ class Nowhere(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """All that is known before the search begins. `rebinds`: the hook binds the container itself anew."""
+    """All that is known before the search begins. `rebinds`: the hook binds the container itself anew.
+
+    `raises`: the hook ends the pass by an exception. `read`: another hook reads the container.
+    """
 
     files: list[File]
     hook: Function
@@ -55,6 +61,7 @@ class _Search(NamedTuple):
     rebinds: bool
     home: Named | None
     raises: bool
+    read: bool
 
 
 def place(
@@ -93,26 +100,14 @@ def _prepare(
     known_as = origins.names_of(there, [home]) if home is not None else []
     rebinds = target is not None and containers.rebinds(known[stored_in.filename].outline, stored_in.node, target)
     inner = registrations.reached(there, hook, stored_in)
-    inner |= _strangers(known[stored_in.filename].outline, stored_in.node)
-    return _Search(
-        there, hook, inner, sites, known_as, registrations.wanted(there, sites, hook), rebinds, home, _raises(hook.node)
-    )
+    inner |= registrations.strangers(known[stored_in.filename].outline, stored_in.node)
+    read = bool(known_as) and readers.other_hook_reads(there, hook, stored_in, known_as)
+    wanted = registrations.wanted(there, sites, hook)
+    return _Search(there, hook, inner, sites, known_as, wanted, rebinds, home, _raises(hook.node), read)
 
 
 def _raises(hook: Def | ast.Lambda) -> bool:
     return any(isinstance(node, ast.Raise) for node in own(hook))
-
-
-def _strangers(file: Outline, stored_in: Scope) -> set[ast.AST]:
-    """The methods of classes that share a base with the class of a method, but are neither above nor below it."""
-    scope: Scope = stored_in
-    while scope is not file.tree and file.class_of(scope) is None:
-        scope = file.scope(scope)
-    cls = file.class_of(scope)
-    if cls is None:
-        return set()
-    kin = file.methods(cls)
-    return {each for each in file.methods(file.root(cls)) if each not in kin}
 
 
 def _placed(search: _Search, stores: bool) -> Placement | Nowhere:
@@ -127,47 +122,46 @@ def _placed(search: _Search, stores: bool) -> Placement | Nowhere:
             returned = _after_runs(search, named, returns=True)[0] if reasons and not here else None
             found = returned or removed
     if found is None and stores and not reasons:
-        found = _weaker(_after_all_runs(search, False, reasons) or _after_runs(search, False, returns=True)[0])
+        behind = _after_all_runs(search, False, reasons) or _after_runs(search, False, returns=True)[0]
+        found = _weaker(search, behind)
     if found is None and named:
         found = _at_reads(search)
     if found is None and stores and not reasons:
-        found = _weaker(_at_removal(search, False))
+        found = _weaker(search, _at_removal(search, False))
     if found is None:
         return Nowhere(reasons[0] if reasons else "no call of the model is in sight")
     return _checked(search, found)
 
 
-def _weaker(found: Placement | None) -> Placement | None:
-    """What only flushes, since the container has no name there: its values are read, but stay wrapped."""
+def _weaker(search: _Search, found: Placement | None) -> Placement | None:
+    """What only flushes, since the container cannot be named there: its values are read, but stay wrapped."""
     if found is None:
         return None
-    return found._replace(safe=False, words=f"{found.words.partition('; ')[0]}; the container has no name there")
+    files = {file.filename: file for file in search.files}
+    named = (
+        _written(search, files[each.filename], _scope(files[each.filename].outline, each)) for each in found.points
+    )
+    why = "the container may not exist there" if any(named) else "the container has no name there"
+    words = f"{found.words.partition('; ')[0]}; {why}: {_WRAPPED}"
+    return found._replace(safe=False, words=words)
+
+
+def _scope(outline: Outline, point: Point) -> Scope:
+    """The function in which a point is."""
+    return point.node if point.where == "first" and isinstance(point.node, DEFS) else outline.function(point.node)
 
 
 def _checked(search: _Search, found: Placement) -> Placement:
-    compiled = next((word for file in search.files if (word := _compiles(file.outline))), "")
+    compiled = next((word for file in search.files if (word := models.compiles(file.outline))), "")
     if compiled:
         found = found._replace(safe=False, words=f"{found.words}; `{compiled}` is used in the same file")
     outlines = {file.filename: file.outline for file in search.files}
+    if search.read:
+        found = found._replace(safe=False, words=f"{found.words}; another hook reads it")
+    if any(presence.is_skipped(outlines[each.filename], each) for each in found.points):
+        found = found._replace(safe=False, words=f"{found.words}; an error would skip it")
     needed = [each for each in found.points if not points.standing(outlines[each.filename], each)]
     return found._replace(points=tuple(needed))
-
-
-def _compiles(file: Outline) -> str:
-    for function in file.functions:
-        for decorator in function.decorator_list if isinstance(function, DEFS) else ():
-            if last(decorator) == "compile":
-                return ".".join(dotted(decorator))
-    for name in ("compile", "CUDAGraph", "make_graphed_callables", "graph"):
-        for call in file.calls.get(name, ()):
-            path = dotted(call.func)
-            if name == "graph" and path[-2:] != ("cuda", "graph"):
-                continue
-            if isinstance(call.func, ast.Attribute) and path[:1] not in (("re",), ("regex",), ("tf",), ("builtins",)):
-                return ".".join(path) or name
-            if name not in ("compile", "graph"):
-                return name
-    return ""
 
 
 def _after_all_runs(search: _Search, named: bool, reasons: list[str]) -> Placement | None:
@@ -204,7 +198,8 @@ def _after_runs(search: _Search, named: bool, returns: bool) -> tuple[Placement 
         reasons += missed
         if found and first is not None:
             words = f"after `{_short(first)}` in line {first.lineno}{_others([*found])}"
-            words += f"; elsewhere {missed[0]}" if missed else ""
+            stay = ": values of those passes may stay `Deferred`s" if named else ""
+            words += f"; elsewhere {missed[0]}{stay}" if missed else ""
             return Placement("a", not missed, tuple(found), words), reasons
     return None, reasons
 
@@ -236,7 +231,10 @@ def _look(search: _Search, file: File, scope: Scope, depth: int, named: bool) ->
         # `layer` and `model` may both be parameters: then only the name tells.
         calls = _runs_behind(file.outline, scope, search.wanted._replace(anything=True), 0, sites)
     calls += [site for site in sites if last(site.func).startswith("run_with") and site not in calls]
-    return Look(file.filename, file.outline, scope, calls, here, sites, search.raises) if calls else None
+    if not calls:
+        return None
+    aliases = [name for each in here for name in readers.aliases(search.containers, file, scope, each.path)]
+    return Look(file.filename, file.outline, scope, calls, here, sites, search.raises, aliases)
 
 
 def _runs_behind(file: Outline, scope: Scope, wanted: Pass, depth: int, sites: Sequence[ast.Call]) -> list[ast.Call]:
@@ -290,10 +288,11 @@ def _ready(search: _Search, look: Look, point: Point) -> bool:
     if point.code == FLUSH:
         return True
     paths = [each.path for each in look.containers if each.code == point.code]
-    if not all(points.is_bound(look.outline, look.scope, path, point) for path in paths):
+    if not all(presence.is_bound(look.outline, look.scope, path, point) for path in paths):
         return False
     # Where hooks are registered, what they change in place is there by then; what they set themselves may not be.
-    return (bool(look.sites) and not search.rebinds) or containers.is_there(search.home)
+    registered = not search.rebinds and presence.is_registered(look.outline, look.scope, look.sites, point)
+    return registered or presence.is_there(search.home)
 
 
 def _at_removal(search: _Search, named: bool) -> Placement | None:
@@ -306,10 +305,7 @@ def _at_removal(search: _Search, named: bool) -> Placement | None:
             look = Look(file.filename, file.outline, scope, (), _written(search, file, scope) if named else (), ())
             codes = [each.code for each in look.containers] if named else [FLUSH]
             here = [Point(file.filename, where, node, code) for code in codes]
-            if named and where != "first":
-                here = [each for each in here if _ready(search, look, each)]
-            elif named and not containers.is_there(search.home):
-                here = []
+            here = [each for each in here if not named or _ready(search, look, each)]
             found |= dict.fromkeys(here)
     if not found:
         return None
@@ -359,7 +355,7 @@ def _removing(search: _Search) -> Iterator[tuple[File, Scope]]:
 
 def _at_reads(search: _Search) -> Placement | None:
     home = search.home
-    if home is None or search.rebinds or not containers.is_there(search.home):
+    if home is None or search.rebinds or not presence.is_there(search.home):
         return None
     file, where = home
     if isinstance(where.scope, ast.ClassDef):
@@ -374,6 +370,7 @@ def _at_reads(search: _Search) -> Placement | None:
         for function in functions
         for each in _written(search, file, function)[:1]
         if removal.reads(function, each.path)
+        and presence.is_bound(file.outline, function, each.path, Point(file.filename, "first", function, each.code))
     ]
     if not found:
         return None

@@ -6,7 +6,9 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from auditlint.fixes.placement.scopes import DEFS, SCOPES, Outline, Scope, dotted, last
+from auditlint.fixes.placement.mentions import EVERYWHERE, FINALIZERS, finalizing, is_given, mentions, reading, reads
+from auditlint.fixes.placement.models import called, handed
+from auditlint.fixes.placement.scopes import DEFS, SCOPES, Outline, Scope, dotted, last, parameters
 from auditlint.project.modules import TRY
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -14,7 +16,6 @@ _LAZY = (ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.Lambda)
 _SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Assert)
 _LEAVES = (ast.Return, ast.Raise, ast.Yield, ast.YieldFrom)
 _STEPS_OUT = (ast.Return, ast.Yield, ast.YieldFrom)
-FINALIZERS = ("finalize", "finalize_reads")
 FLUSH = "flush()"
 
 
@@ -42,7 +43,8 @@ class Written(NamedTuple):
 class Look(NamedTuple):
     """One function that runs the model: the calls that do, the containers, the registering calls in it.
 
-    `raises`: the hook ends the pass by an exception, so that nothing right below the call may run.
+    `raises`: the hook ends the pass by an exception, so that nothing right below the call may run. `aliases` are other
+    names of the containers.
     """
 
     filename: str
@@ -52,6 +54,7 @@ class Look(NamedTuple):
     containers: Sequence[Written]
     sites: Sequence[ast.AST]
     raises: bool = False
+    aliases: Sequence[tuple[str, ...]] = ()
 
 
 def after_runs(look: Look, returns: bool) -> tuple[list[Point], list[str]]:
@@ -84,7 +87,8 @@ def _hindrance(look: Look, call: ast.Call, statement: ast.stmt | None) -> str:
         return "the model is called in the head of a compound statement"
     if any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in ast.walk(statement)):
         return "the model is called in a `yield`"
-    if _mentions(look, statement, any_store=False) and not _hands_on(look, statement):
+    read = _mentions(look, statement, any_store=False) or _calls_a_reader(look, [*inside_of(statement)])
+    if (read and not _hands_on(look, statement)) or _run_reads(look, call):
         return "one statement calls the model and reads what the hook stored"
     return ""
 
@@ -125,6 +129,9 @@ def _around(look: Look, statement: ast.stmt) -> Iterator[Point]:
         yield from (Point(look.filename, "return", statement, code) for code in codes)
         return
     loops = [*_loops(look.outline, statement, look.scope)]
+    if loops and _is_on_one_line(loops[0]) and any(_free(look, loops[:1])) and _left_below(loops[:1]):
+        yield from _around(look, loops[0])
+        return
     behind = _past_handlers(look, statement) if not loops else statement
     here = [Point(look.filename, "after", behind, each.code) for each in look.containers]
     if not loops:
@@ -135,13 +142,19 @@ def _around(look: Look, statement: ast.stmt) -> Iterator[Point]:
         yield from here
         return
     inner = loops[0]
-    if any(isinstance(node, (*_LEAVES, ast.Break, ast.Continue)) for node in _inside(inner)):
+    if any(isinstance(node, (*_LEAVES, ast.Break, ast.Continue)) for node in inside_of(inner)):
         yield Point(look.filename, "after", statement, FLUSH)
     else:
         yield Point(look.filename, "last", inner, FLUSH)
     last_of_all = _past_handlers(look, free[-1] if free else statement)
     for each in look.containers:
         yield Point(look.filename, "after", last_of_all, each.code)
+
+
+def _is_on_one_line(loop: ast.For | ast.AsyncFor | ast.While) -> bool:
+    """Whether a loop's body is on the line of its head, where nothing can be put below a statement."""
+    head = loop.test if isinstance(loop, ast.While) else loop.iter
+    return loop.body[0].lineno == head.end_lineno
 
 
 def _past_handlers(look: Look, statement: ast.stmt) -> ast.stmt:
@@ -154,7 +167,7 @@ def _past_handlers(look: Look, statement: ast.stmt) -> ast.stmt:
         if parent is look.scope or isinstance(parent, (*_LOOPS, *SCOPES)):
             break
         if isinstance(parent, TRY) and parent.handlers and any(child is each for each in parent.body):
-            if _mentions(look, parent) or any(isinstance(each, _STEPS_OUT) for each in _inside(parent)):
+            if _uses(look, parent) or any(isinstance(each, _STEPS_OUT) for each in inside_of(parent)):
                 break
             found = parent
     return found
@@ -172,36 +185,50 @@ def _loops(outline: Outline, node: ast.stmt, scope: Scope) -> Iterator[ast.For |
 def _free(look: Look, loops: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
     """The loops, from the inside out, that neither read nor make the container and in which no hook is registered."""
     for loop in loops:
-        inside = [*_inside(loop)]
-        if _mentions(look, loop) or any(site in inside for site in look.sites) or _calls_a_reader(look, inside):
+        inside = [*inside_of(loop)]
+        if _uses(look, loop) or any(site in inside for site in look.sites):
             return
         yield loop
 
 
 def _calls_a_reader(look: Look, nodes: Sequence[ast.AST]) -> bool:
-    """Whether one of these calls a function of the file that names the container."""
-    names = {last(node.func) for node in nodes if isinstance(node, ast.Call) and node not in look.calls}
-    for function in look.outline.functions:
-        called = isinstance(function, DEFS) and function.name in names and function is not look.scope
-        if called and any(_names(function, each.path) for each in look.containers):
-            return True
-    return False
+    """Whether one of these calls a function of the file that names the container, or one that calls such a function."""
+    calls = [node for node in nodes if isinstance(node, ast.Call) and node not in look.calls]
+    if not calls or not look.containers:
+        return False
+    names = {
+        each.name
+        for each in reading(look.outline, frozenset(each.path for each in look.containers))
+        if each is not look.scope
+    }
+    owners = {each.path[:-1] for each in look.containers}
+    return any(
+        last(call.func) in names and (last(call.func) not in EVERYWHERE or dotted(call.func)[:-1] in owners)
+        for call in calls
+    )
 
 
-def _names(function: ast.AST, path: tuple[str, ...]) -> bool:
-    """Whether a function names a variable, or an attribute of an object under whatever name."""
-    for node in ast.walk(function):
-        if isinstance(node, ast.Attribute) and len(path) > 1 and node.attr == path[-1]:
-            return True
-        if isinstance(node, ast.Name) and (node.id,) == path:
-            return True
-    return False
+def _run_reads(look: Look, call: ast.Call) -> bool:
+    """Whether a run of the model is in a function of the file that itself reads the container, or is handed it."""
+    function = called(look.outline, call, look.scope)
+    if function is None or not look.containers:
+        return False
+    paths = {each.path for each in look.containers if look.outline.binder(each.path[0], function) is not function}
+    paths |= {
+        (name, *each.path[len(dotted(value)) :])
+        for name, value in handed(look.outline, call, function)
+        for each in look.containers
+        if dotted(value) and dotted(value) == each.path[: len(dotted(value))]
+    }
+    if look.outline.class_of(function) is not None:
+        paths |= {(parameters(function)[0], each.path[-1]) for each in look.containers if len(each.path) > 1}
+    return any(reads(look.outline, function, path) for path in paths)
 
 
 def _left_below(loops: Sequence[ast.stmt]) -> bool:
     """Whether what stands below these loops is sure to run when they are done."""
     for loop in loops:
-        inside = [*_inside(loop)]
+        inside = [*inside_of(loop)]
         if any(isinstance(node, _LEAVES[:1] + _LEAVES[2:]) for node in inside):
             return False
         endless = isinstance(loop, ast.While) and isinstance(loop.test, ast.Constant) and bool(loop.test.value)
@@ -210,7 +237,7 @@ def _left_below(loops: Sequence[ast.stmt]) -> bool:
     return True
 
 
-def _inside(statement: ast.AST) -> Iterator[ast.AST]:
+def inside_of(statement: ast.AST) -> Iterator[ast.AST]:
     """A statement and what runs with it, in the order of the text, without the bodies of functions in it."""
     stack = [statement]
     while stack:
@@ -222,39 +249,17 @@ def _inside(statement: ast.AST) -> Iterator[ast.AST]:
 
 def _mentions(look: Look, statement: ast.stmt, any_store: bool = True) -> bool:
     """Whether a statement names a container, other than to hand it to a run or to finalize it."""
-    return any(
-        mentions(statement, each.path, {*look.calls, *look.sites}, any_store=any_store) for each in look.containers
-    )
+    but: set[ast.AST] = {*look.calls, *look.sites}
+    paths = [*(each.path for each in look.containers), *look.aliases]
+    if any(mentions(statement, path, but, any_store) for path in paths):
+        return True
+    owners = {path[:1] for path in paths if len(path) > 1}
+    return bool(owners) and any(is_given(node, owners) for node in inside_of(statement) if node not in but)
 
 
-def mentions(
-    statement: ast.AST, path: tuple[str, ...], but: set[ast.AST] | None = None, any_store: bool = True
-) -> bool:
-    """Whether a statement names `path` outside the calls `but` and outside what finalizes it.
-
-    Without `any_store`, binding it anew does not count.
-    """
-    stack = [statement]
-    while stack:
-        node = stack.pop()
-        if (but and node in but) or (isinstance(node, ast.stmt) and finalizing(node) is not None):
-            continue
-        if isinstance(node, (ast.Name, ast.Attribute)) and dotted(node) == path:
-            found = any_store or isinstance(node.ctx, ast.Load)
-            if found:
-                return True
-        if isinstance(node, SCOPES) and not isinstance(node, ast.Module):
-            continue
-        stack.extend(ast.iter_child_nodes(node))
-    return False
-
-
-def finalizing(statement: ast.AST) -> ast.Call | None:
-    """The call of a statement that does nothing but finalize or flush."""
-    call = statement.value if isinstance(statement, (ast.Expr, ast.Assign)) else None
-    if isinstance(call, ast.Call) and last(call.func) in (*FINALIZERS, "flush"):
-        return call if len(dotted(call.func)) < 3 else None
-    return None
+def _uses(look: Look, statement: ast.stmt) -> bool:
+    """Whether a statement names a container, or calls a function of the file that does."""
+    return _mentions(look, statement) or _calls_a_reader(look, [*inside_of(statement)])
 
 
 def block_of(outline: Outline, statement: ast.AST) -> list[ast.stmt]:
@@ -284,31 +289,10 @@ def _covers(look: Look, first: ast.stmt, second: ast.stmt) -> bool:
         return False
     start, end = (next(n for n, each in enumerate(block) if each is node) for node in (first, second))
     between = block[start + 1 : end]
-    if end <= start or _mentions(look, second):
+    if end <= start or _uses(look, second):
         return False
     leaves = (*_LEAVES, ast.Break, ast.Continue)
-    return not any(_mentions(look, each) or any(isinstance(n, leaves) for n in _inside(each)) for each in between)
-
-
-def is_bound(outline: Outline, scope: Scope, path: tuple[str, ...], point: Point) -> bool:
-    """Whether the first name of `path` is sure to be bound where a point is, as far as the function tells."""
-    if outline.binder(path[0], scope) is not scope:
-        return True
-    bindings = [each.node for each in outline.names(scope).bound.get(path[0], ())]
-    if any(isinstance(each, ast.arguments) for each in bindings):
-        return True
-    statements = [outline.statement(each) for each in bindings]
-    around: list[ast.AST] = [point.node, *(parent for _, parent in outline.chain(point.node))]
-    for node in around:
-        if node is scope:
-            return False
-        block = block_of(outline, node)
-        for each in block:
-            if any(each is statement for statement in statements):
-                return True
-            if each is node:
-                break
-    return False
+    return not any(_uses(look, each) or any(isinstance(n, leaves) for n in inside_of(each)) for each in between)
 
 
 def standing(outline: Outline, point: Point) -> bool:
@@ -322,7 +306,7 @@ def _does(statement: ast.stmt, code: str) -> bool:
         return False
     if code == FLUSH:
         return True
-    return last(call.func) in FINALIZERS and any(".".join(dotted(each)) == _container(code) for each in call.args)
+    return last(call.func) in FINALIZERS and any(".".join(dotted(each)) == container_of(code) for each in call.args)
 
 
 def _beside(outline: Outline, point: Point) -> Iterator[ast.stmt]:
@@ -341,15 +325,15 @@ def _beside(outline: Outline, point: Point) -> Iterator[ast.stmt]:
         yield from _leading([*reversed(block[:at])])
         yield from _leading(block[at:])
         return
-    path = tuple(_container(point.code).split("."))
+    path = tuple(container_of(point.code).split("."))
     for statement in block[at + 1 :]:
         if finalizing(statement) is not None:
             yield statement
-        elif mentions(statement, path) or any(isinstance(each, _LEAVES) for each in _inside(statement)):
+        elif mentions(statement, path) or any(isinstance(each, _LEAVES) for each in inside_of(statement)):
             return
 
 
-def _container(code: str) -> str:
+def container_of(code: str) -> str:
     return code.partition("finalize(")[2][:-1]
 
 

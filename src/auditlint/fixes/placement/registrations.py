@@ -146,6 +146,41 @@ def reached(files: list[File], hook: Function, stored_in: Function) -> set[ast.A
             for each in _given(call):
                 reached += [(file, function) for function in _meant(file, each)]
         reached += [(file, each.node) for each in (hook, stored_in) if each.filename == file.filename]
+    return called_from(reached)
+
+
+def registered(file: File) -> Iterator[ast.AST]:
+    """The functions of a file that it registers as hooks: named, written in the call, or made by a function of it."""
+    for each in _registered(file):
+        meant = [each] if isinstance(each, ast.Lambda) else _meant(file, each)
+        yield from meant or _methods_named(file, each)
+    for call in making(file):
+        maker = models.called(file.outline, call, file.outline.scope(call))
+        inside = file.outline.nodes(maker) if maker is not None else ()
+        yield from (node for node in inside if isinstance(node, (*DEFS, ast.Lambda)))
+
+
+def _methods_named(file: File, node: ast.expr) -> list[ast.AST]:
+    """The methods that `recorder.hook` may mean."""
+    name = last(node) if isinstance(node, ast.Attribute) else ""
+    functions = (each for each in file.outline.functions if isinstance(each, DEFS) and each.name == name)
+    return [each for each in functions if file.outline.class_of(each) is not None]
+
+
+def making(file: File) -> Iterator[ast.Call]:
+    """The calls that make what is registered: `make_hook(rows)`, `partial(hook, rows)`."""
+    return (each for each in _registered(file) if isinstance(each, ast.Call))
+
+
+def _registered(file: File) -> Iterator[ast.expr]:
+    for name, calls in file.outline.calls.items():
+        for call in calls if "hook" in name or name in REGISTRARS else ():
+            yield from _given(call)
+
+
+def called_from(first: Sequence[tuple[File, ast.AST]]) -> set[ast.AST]:
+    """Functions, those in them, and what they call."""
+    reached = [*first]
     seen: dict[ast.AST, None] = {}
     for file, node in reached:
         if node in seen:
@@ -170,3 +205,15 @@ def _meant(file: File, node: ast.expr) -> list[Def]:
         return [method] if method is not None else []
     bound = file.outline.names(found.scope).bound.get(found.path[0], [])
     return [each.node for each in bound if isinstance(each.node, DEFS)]
+
+
+def strangers(file: Outline, stored_in: Scope) -> set[ast.AST]:
+    """The methods of classes that share a base with the class of a method, but are neither above nor below it."""
+    scope: Scope = stored_in
+    while scope is not file.tree and file.class_of(scope) is None:
+        scope = file.scope(scope)
+    cls = file.class_of(scope)
+    if cls is None:
+        return set()
+    kin = file.methods(cls)
+    return {each for each in file.methods(file.root(cls)) if each not in kin}

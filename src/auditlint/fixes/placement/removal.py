@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from auditlint.fixes.placement.points import block_of, mentions
+from auditlint.fixes.placement.mentions import mentions
+from auditlint.fixes.placement.points import block_of
 from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Scope, dotted, last, parameters
 from auditlint.project.modules import TRY
 

@@ -115,6 +115,7 @@ class Outline:
         "functions",
         "known",
         "parents",
+        "readers",
         "tree",
     )
 
@@ -125,6 +126,7 @@ class Outline:
         self.classes: dict[str, ast.ClassDef] = {}
         self.calls: dict[str, list[ast.Call]] = {}  # by the last part of what is called
         self.known: dict[object, bool] = {}  # answers that others keep here
+        self.readers: dict[frozenset[tuple[str, ...]], frozenset[Def]] = {}  # and here
         self._names: dict[Scope, Names] = {}
         self._nodes: dict[Scope, list[ast.AST]] = {}
         self._calls: dict[Scope, list[ast.Call]] = {}

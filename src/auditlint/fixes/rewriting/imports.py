@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from auditlint.diagnostics import Edit
@@ -45,7 +46,15 @@ def added(
 
 
 def bound_as(tree: ast.Module, module: str, name: str) -> str | None:
-    """The expression by which module-level imports reach a name of a module, or the module itself; None for none."""
+    """The expression by which module-level imports reach a name of a module, or the module itself; None for none.
+
+    What anything else in the file is called too does not count: it may be that where the expression is to stand.
+    """
+    bound = _imported_as(tree, module, name)
+    return None if bound is None or bound.partition(".")[0] in _ambiguous(tree) else bound
+
+
+def _imported_as(tree: ast.Module, module: str, name: str) -> str | None:
     parent, _, last = module.rpartition(".")
     found = None
     for node in tree.body:
@@ -64,12 +73,40 @@ def bound_as(tree: ast.Module, module: str, name: str) -> str | None:
     return found
 
 
+@lru_cache(maxsize=8)
 def occurring(tree: ast.Module) -> frozenset[str]:
-    """Every name that a file binds or mentions; names of attributes and keywords do not count."""
-    found: set[str] = set()
+    """Every name that a file binds or mentions; names of attributes, methods and keywords do not count."""
+    methods = _methods(tree)
+    return frozenset(name for node in ast.walk(tree) if node not in methods for name in _names(node))
+
+
+@lru_cache(maxsize=8)
+def _ambiguous(tree: ast.Module) -> frozenset[str]:
+    """The names that imports bind and something else does too, another import or any other binding."""
+    methods = _methods(tree)
+    bound: dict[str, set[tuple[str, str]]] = {}
     for node in ast.walk(tree):
-        found.update(_names(node))
-    return frozenset(found)
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                first = alias.name.partition(".")[0]
+                what = first if alias.asname is None and isinstance(node, ast.Import) else alias.name
+                origin = _source(node) if isinstance(node, ast.ImportFrom) else ""
+                bound.setdefault(alias.asname or first, set()).add((origin, what))
+        elif node not in methods and not isinstance(node, ast.alias) and not _reads(node):
+            for name in _names(node):
+                bound.setdefault(name, set()).add(("", ""))
+    return frozenset(name for name, origins in bound.items() if len(origins) > 1)
+
+
+def _reads(node: ast.AST) -> bool:
+    return isinstance(node, (ast.Global, ast.Nonlocal)) or isinstance(getattr(node, "ctx", None), ast.Load)
+
+
+def _methods(tree: ast.Module) -> frozenset[ast.AST]:
+    """Functions in the bodies of classes: no code inside functions finds them by their bare names."""
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef)
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return frozenset(node for cls in classes for node in cls.body if isinstance(node, defined))
 
 
 def _names(node: ast.AST) -> Iterator[str]:
