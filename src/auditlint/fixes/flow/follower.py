@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow import idioms
+from auditlint.fixes.flow.deferrable import is_lambdas, meant, movable, report_doubts
 from auditlint.fixes.flow.functions import (
     Returned,
     argument_for,
@@ -37,12 +38,10 @@ from auditlint.fixes.flow.uses import (
     computes,
     extends,
     for_backward,
-    has_step,
     keeps,
     keys_of,
     mapped_by,
     needed_for,
-    opened_here,
     passes,
     picked,
     report_kind,
@@ -90,7 +89,7 @@ class Follower:
             self._opaque(file, read.whole)
         else:
             self._only_tensors(file, read)
-            self._movable(file, read.operand, "an operand that")
+            movable(read.operand, "an operand that")
             self.flow.rewrite("read", file, read.root)
             self._from(file, read.root)
         self._note_helpers()
@@ -170,17 +169,10 @@ class Follower:
         self._ends(file, above, current, part)
 
     def _derive(self, file: FileTree, region: ast.expr, leaf: ast.expr | None) -> None:
-        self._movable(file, region, "an expression that")
+        movable(region, "an expression that")
         if caught(file, region):
             raise Impossible("an error in the computation is handled in the hook")
         self.flow.rewrite("derive", file, region, leaf)
-
-    def _movable(self, file: FileTree, node: ast.expr, what: str) -> None:
-        for one in ast.walk(node):
-            if isinstance(one, (ast.Await, ast.Yield, ast.YieldFrom)):
-                raise Impossible(f"it is in {what} waits or yields")
-            if isinstance(one, ast.NamedExpr):
-                raise Impossible(f"it is in {what} binds a name")
 
     # Where a value ends
 
@@ -202,7 +194,7 @@ class Follower:
             case ast.Return() | ast.Lambda():
                 self._returned(file, node, part)
             case ast.If(test=test) if test is node and reports_only(above):
-                self._movable(file, test, "a test that")
+                movable(test, "a test that")
                 self.flow.rewrite("guard", file, above)
                 self.flow.doubt("the output moves to after the pass")
                 self.flow.reports.append((file, above))
@@ -255,7 +247,7 @@ class Follower:
         if isinstance(node, (*DISPLAYS, ast.BinOp)):
             self.lists.add(text)
         for body in self._bodies(file, function):
-            for one in self._meant(file, function, body, target):
+            for one in meant(file, function, body, target):
                 if untouched(file, one) or (text in self.lists and keeps(file, one)):
                     continue
                 self.flow.doubt("the running value becomes a `Deferred` until it is finalized")
@@ -279,7 +271,7 @@ class Follower:
                 self._from(file, one)
 
     def _local(self, file: FileTree, function: FunctionNode, name: str) -> list[ast.expr]:
-        found = [one for one in uses_of(function, name) if not _is_lambdas(file, one, name)]
+        found = [one for one in uses_of(function, name) if not is_lambdas(file, one, name)]
         if any(file.function(one) is not function for one in found):
             raise Impossible(f"a nested function uses `{name}`")
         return found
@@ -304,7 +296,7 @@ class Follower:
             self.flow.doubt(f"`{ast.unparse(root)}` may be no list or dict")
         self.flow.stores.append(Store(file, function, root, False))
         for body in self._bodies(file, function):
-            for one in self._meant(file, function, body, root):
+            for one in meant(file, function, body, root):
                 self._kept(file, body, one, self.elements)
 
     def _given(self, file: FileTree, function: FunctionNode, name: str) -> bool:
@@ -357,18 +349,6 @@ class Follower:
             case _:
                 self._from(file, part)
 
-    def _meant(self, file: FileTree, function: FunctionNode, body: FunctionNode, root: ast.expr) -> list[ast.expr]:
-        """The places in `body` that read what `function` calls `root`; an attribute whatever its object is called."""
-        found = uses_of(body, ast.unparse(root))
-        if body is function or not isinstance(root, ast.Attribute):
-            mine = isinstance(root, ast.Name) and body is not function and not is_outer(file, body, root.id)
-            return [] if mine else found
-        return [
-            node
-            for node in ast.walk(body)
-            if isinstance(node, ast.Attribute) and node.attr == root.attr and isinstance(node.ctx, ast.Load)
-        ]
-
     def _bodies(self, file: FileTree, function: FunctionNode) -> Iterable[FunctionNode]:
         """The functions of this file that run in the pass and may look at what was stored."""
         found = {id(function): function}
@@ -396,7 +376,7 @@ class Follower:
         if kind:
             if region is not None:
                 # The computation becomes part of the deferred call.
-                self._movable(file, region, "an expression that")
+                movable(region, "an expression that")
             self._report(file, call, kind, leaf)
             return
         if region is not None:
@@ -432,28 +412,9 @@ class Follower:
         self.elements.append((*keys_of(method.value), *depth, *(ANY_DEPTH if isinstance(node, DISPLAYS) else ())))
 
     def _report(self, file: FileTree, call: ast.Call, kind: str, leaf: ast.expr | None) -> None:
-        above = file.parents[call]
-        if not isinstance(above, (ast.Expr, ast.Lambda)):
-            raise Impossible(f"the result of `{ast.unparse(call.func)}()` is used")
-        self._movable(file, call, "a call that")
-        name = ast.unparse(call.func)
-        if kind == "file":
-            written = call.args[1] if len(call.args) > 1 else None
-            if isinstance(written, ast.Name) and opened_here(file, call, written.id):
-                raise Impossible("the file is open in the hook only")
-            if any(ast.unparse(one).endswith("state_dict()") for one in call.args):
-                raise Impossible("its tensors without dimensions would be written as numbers")
-            late = "the file is written after the pass"
-            self.flow.doubt(late if leaf else f"{late}, tensors without dimensions in it as numbers")
-        elif kind == "step" and not any(one.arg == "step" for one in call.keywords):
-            raise Impossible(f"`{name}()` without `step=` would count the values for a later step")
-        elif kind == "scalar":
-            if not has_step(call):
-                self.flow.doubt("without an explicit step the writer counts it for a later one")
-        elif kind == "step":
-            self.flow.doubt("the values are logged after the pass")
-        else:
-            self.flow.doubt("the output moves to after the pass")
+        movable(call, "a call that")
+        for doubt in report_doubts(file, call, kind, leaf):
+            self.flow.doubt(doubt)
         self.flow.reports.append((file, call))
         self.flow.rewrite("call", file, call, leaf)
 
@@ -483,9 +444,3 @@ class Follower:
         self.entered[function] = found
         self.flow.returned.append(Returned(function.name, file, where, call))
         self._from(where, call, part=part)
-
-
-def _is_lambdas(file: FileTree, node: ast.expr, name: str) -> bool:
-    """Whether a name is the parameter of a lambda around it."""
-    function = file.function(node)
-    return isinstance(function, ast.Lambda) and is_parameter(function, name)
