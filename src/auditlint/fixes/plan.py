@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from auditlint.fixes.placement.points import FLUSH
 from auditlint.fixes.remedies import remedy_of
 
 LIBRARY, PLAIN = "library", "plain"
+_CROWD = 100  # findings; a statement with more was written by a program
+_CROWDED = "too many findings in one statement"
 
 
 class Plan(NamedTuple):
@@ -39,7 +42,11 @@ class Plan(NamedTuple):
 
 def plans(trees: Trees, diagnostics: Sequence[Diagnostic], styles: Sequence[str]) -> list[Plan | str]:
     """For each diagnostic a plan, or why there is none, each by itself."""
-    return [_plan(trees, item, style) for item, style in zip(diagnostics, styles, strict=True)]
+    crowds = Counter((item.filename, item.statement) for item in diagnostics)
+    return [
+        _plan(trees, item, style) if crowds[item.filename, item.statement] <= _CROWD else _CROWDED
+        for item, style in zip(diagnostics, styles, strict=True)
+    ]
 
 
 def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
