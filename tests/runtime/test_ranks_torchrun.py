@@ -29,7 +29,8 @@ def test_two_ranks_make_one_report(tmp_path: Path) -> None:
         text=True,
         timeout=120,
     )
-    assert sorted(line for line in done.stdout.splitlines() if line) == ["rank 0 of 2.0", "rank 1 of 2.0"]
+    ranks = sorted(line for line in done.stdout.splitlines() if line)
+    assert ranks == ["rank 0 of 2.0", "rank 1 of 2.0"], done.stderr
     report = json.loads(output.read_text())
     hooked = {site["thread"]: site["count"] for site in report["sites"] if site["hook"] is not None}
     assert hooked == {"rank 0: MainThread": 1, "rank 1: MainThread": 3}
