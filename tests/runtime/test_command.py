@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from auditlint.runtime.command import _place
 
 pytest.importorskip("torch", reason="runs programs that use torch")
 
@@ -332,3 +335,10 @@ def test_code_that_was_never_in_a_file_has_hooks_and_rows(tmp_path: Path) -> Non
 def test_two_dashes_part_options_from_the_script(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(PROGRAM)
     assert check("--", "main.py", "-m", cwd=tmp_path).stdout == "argv ['-m']\n"
+
+
+def test_ranks_that_start_at_once_may_name_one_report_file(tmp_path: Path) -> None:
+    report = str(tmp_path / "report.json")
+    with ThreadPoolExecutor(8) as ranks:
+        assert set(ranks.map(_place, [report] * 2000)) == {report}
+    assert not os.path.exists(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -101,18 +102,24 @@ def _report(check: Check, args: argparse.Namespace, folder: str, stream: TextIO)
 
 
 def _place(filename: str | None) -> str | None:
-    """The absolute name of a file to write; a program that runs for hours must not end in "cannot be written"."""
+    """The absolute name of a file to write; a program that runs for hours must not end in "cannot be written".
+
+    Leaves nothing behind. Under torchrun, every rank tries the same name at the same time.
+    """
     if filename is None:
         return None
     path = os.path.abspath(filename)
-    new = not os.path.exists(path)
     try:
-        with open(path, "ab"):
-            pass
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            with contextlib.suppress(FileNotFoundError):  # another rank's try, gone again
+                os.close(os.open(path, os.O_WRONLY))
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
     except OSError as error:
         raise UsageError(f"{filename}: cannot be written: {error.strerror}") from None
-    if new:
-        os.unlink(path)
     return path
 
 
