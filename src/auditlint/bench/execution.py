@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -26,6 +27,22 @@ def refusal(execution: str, backend: str, model: torch.nn.Module) -> str:
         if not callable(getattr(model, "reset", None)):
             return "a CUDA graph replays one pass, so the model has to keep what it saw (a method `reset`)"
     return ""
+
+
+@contextlib.contextmanager
+def hooks_told_apart(wanted: bool) -> Iterator[None]:
+    """Let torch.compile tell copies of a model apart by their hooks, if that is wanted.
+
+    It does not otherwise: code compiled for a copy without hooks would run for one that has some, and skip them.
+    """
+    if not wanted:
+        yield
+        return
+    from torch._dynamo import config
+
+    patch: Any = config.patch
+    with patch(skip_nnmodule_hook_guards=False):
+        yield
 
 
 def runner(execution: str, model: torch.nn.Module, device: torch.device) -> Callable[..., Any]:

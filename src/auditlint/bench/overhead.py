@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 
 from auditlint.bench import audited, models, trials
-from auditlint.bench.audit_arms import ARMS, EAGER, Arm, Recorder
+from auditlint.bench.audit_arms import ARMS, COMPILED, EAGER, Arm, Recorder
 from auditlint.bench.audited import Data, Difference, Entry, Hook
 from auditlint.bench.devices import Device
-from auditlint.bench.execution import refusal, runner
+from auditlint.bench.execution import hooks_told_apart, refusal, runner
 from auditlint.console import UsageError
 from auditlint.runtime import count_syncs
 
@@ -118,7 +118,8 @@ def study(
     """
     models.check_generates(type(model).__name__, model, device.torch_device)
     found = Study(audited.chosen(model, layers))
-    with contextlib.ExitStack() as undo, torch.no_grad():
+    compiled = any(ARMS[name].execution == COMPILED for name in names)
+    with contextlib.ExitStack() as undo, torch.no_grad(), hooks_told_apart(compiled):
         try:
             opened = _opened(found, model, device, names, tokens, tick, undo)
             for turn in range(trial_count):
