@@ -16,6 +16,7 @@ from auditlint.fixes.flow.functions import (
     argument_for,
     call_on_path,
     callee,
+    calls_of,
     is_outer,
     is_parameter,
     is_plain,
@@ -68,8 +69,11 @@ class Follower:
         self.hook = hook
         self.flow = Flow()
         self.seen: set[tuple[str, ast.AST]] = set()
-        # Function -> the calls that it was entered by, for values that it returns.
-        self.entered: dict[FunctionNode, tuple[FileTree, ast.Call]] = {}
+        # Function -> the calls that it was entered by, and those functions that give the value back to their one call.
+        self.entered: dict[FunctionNode, list[tuple[FileTree, ast.Call]]] = {}
+        self.giving: set[FunctionNode] = set()
+        # Parameters that are containers for the value, looked up in the calls.
+        self.given: set[tuple[FunctionNode, str]] = set()
         # Names and attributes that hold a deferred value, by function (None: an attribute, in all functions).
         self.slots: set[str] = set()
         # Those of them that hold a list with the value in it.
@@ -101,10 +105,20 @@ class Follower:
             function = rewrite.file.function(rewrite.node)
             if function is self.hook or not isinstance(function, ast.FunctionDef):
                 continue
-            found = self.entered.get(function)
-            if found is None:
-                found = call_on_path(self.trees, self.diagnostic.path, rewrite.file, function)
-            self.flow.entered.append(Returned(function.name, rewrite.file, *(found or (rewrite.file, None))))
+            where, call = next(iter(self._calls(rewrite.file, function)), (rewrite.file, None))
+            self.flow.entered.append(Returned(function.name, rewrite.file, where, call))
+
+    def _calls(self, file: FileTree, function: FunctionNode) -> list[tuple[FileTree, ast.Call]]:
+        """The calls by which the value, or the hook, has come into a function."""
+        if function in self.entered or not isinstance(function, ast.FunctionDef):
+            return self.entered.get(function, [])
+        found = call_on_path(self.trees, self.diagnostic.path, file, function)
+        if found is None:
+            return []
+        where, call = found
+        if self.hook is None or where.function(call) is not self.hook:
+            return [found]
+        return [found, *((where, one) for one in calls_of(self.hook, function.name) if one is not call)]
 
     def _only_tensors(self, file: FileTree, read: Read) -> None:
         """A helper's parameter is a tensor where this hook calls it; other callers may give it a number."""
@@ -301,18 +315,17 @@ class Follower:
 
     def _given(self, file: FileTree, function: FunctionNode, name: str) -> bool:
         """A helper's parameter is the container: it is the caller's argument. False where no caller is known."""
-        found = self.entered.get(function)
-        if found is None and isinstance(function, ast.FunctionDef):
-            found = call_on_path(self.trees, self.diagnostic.path, file, function)
-        if found is None:
-            return False
-        where, call = found
-        argument = argument_for(call, function, name)
-        if argument is None:
-            raise Impossible("the container comes from a call that cannot be followed")
-        self._within(argument)
-        self._container(where, self._inside(where, call), argument)
-        return True
+        if (function, name) in self.given:
+            return True  # a call of the function in itself
+        self.given.add((function, name))
+        calls = self._calls(file, function)
+        for where, call in calls:
+            argument = argument_for(call, function, name)
+            if argument is None:
+                raise Impossible("the container comes from a call that cannot be followed")
+            self._within(argument)
+            self._container(where, self._inside(where, call), argument)
+        return bool(calls)
 
     def _within(self, container: ast.expr) -> None:
         """The value is in a part of another container: its keys there are longer."""
@@ -402,9 +415,17 @@ class Follower:
         parameter = parameter_for(call, target, above, node)
         if parameter is None:
             raise Impossible(f"`{name}()` takes the value in a way that cannot be followed")
-        if self.entered.setdefault(target, (file, call))[1] is not call:
-            raise Impossible(f"`{name}()` is called with the value more than once")
+        calls = self.entered.setdefault(target, [])
+        if all(one is not call for _, one in calls):
+            calls.append((file, call))
+        self._once(target)
         self._name(file, target, parameter)
+
+    def _once(self, function: FunctionNode) -> None:
+        """A function that gives the value back gives it to one call."""
+        if function in self.giving and len(self.entered[function]) > 1:
+            assert isinstance(function, ast.FunctionDef)
+            raise Impossible(f"`{function.name}()` is called with the value more than once")
 
     def _put(self, file: FileTree, method: ast.Attribute, node: ast.expr) -> None:
         """A method puts `node` into a container: under which keys the value can be read there."""
@@ -430,8 +451,10 @@ class Follower:
             return
         if not isinstance(function, ast.FunctionDef):
             raise Impossible("the value is returned from a function that cannot be followed")
+        self.giving.add(function)
         if function in self.entered:
-            where, call = self.entered[function]
+            self._once(function)
+            where, call = self.entered[function][0]
             self.flow.returned.append(Returned(function.name, file, where, call))
             self._from(where, call, part=part)
             return
@@ -441,6 +464,6 @@ class Follower:
         if any(isinstance(one, (ast.Yield, ast.YieldFrom)) for one in ast.walk(function)) or not is_plain(function):
             raise Impossible(f"`{function.name}()` is decorated, or yields")
         where, call = found
-        self.entered[function] = found
+        self.entered[function] = [found]
         self.flow.returned.append(Returned(function.name, file, where, call))
         self._from(where, call, part=part)

@@ -173,13 +173,18 @@ def call_on_path(
             return None
         calls = [
             one
-            for one in ast.walk(where.tree)
-            if isinstance(one, ast.Call)
-            and one.lineno <= above.row <= (one.end_lineno or one.lineno)
-            and ast.unparse(one.func).rpartition(".")[2] == function.name
+            for one in calls_of(where.tree, function.name)
+            if one.lineno <= above.row <= (one.end_lineno or one.lineno)
         ]
         return (where, calls[0]) if len(calls) == 1 else None
     return None
+
+
+def calls_of(scope: ast.AST, name: str) -> list[ast.Call]:
+    """The calls, anywhere in a scope, of what goes by the name of a function or method."""
+    return [
+        one for one in ast.walk(scope) if isinstance(one, ast.Call) and ast.unparse(one.func).rpartition(".")[2] == name
+    ]
 
 
 class Returned(NamedTuple):
