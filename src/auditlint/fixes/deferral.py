@@ -123,6 +123,8 @@ class Texts:
             return self._cut_loose(node, rewrite.kind)
         if rewrite.kind == "read":
             return self._read(self._reads[node])
+        if rewrite.kind == "gather":
+            return self._gathered(node)
         return self._deferred(node, rewrite)
 
     def outermost(self) -> list[ast.expr | ast.stmt]:
@@ -149,11 +151,19 @@ class Texts:
         if self._plain:
             return self._kept(read)
         operand, fresh = _bare(read.operand)
+        fresh = fresh or read.alone
         text = self._source.code(operand)
         if read.extra:
             text = f"{text}.to({', '.join(self._source.code(one) for one in read.extra)})"
         form = "" if read.form == "item" else f', as_="{read.form}"'
         return f"{self._called('defer')}({text}{form}{', fresh=True' if fresh and not read.extra else ''})"
+
+    def _gathered(self, node: ast.expr) -> str:
+        """`finalize([...])` for a comprehension of reads; a generator's elements are made at once."""
+        text = self._source.code(node, {one: self.expression(one) for one in self._inside(node)})
+        if isinstance(node, ast.GeneratorExp):
+            text = f"[{text.removeprefix('(').removesuffix(')')}]"
+        return self._call("finalize", [text])
 
     def _moved(self, node: ast.expr) -> str:
         """`vector_to(h.device)` for `vector.to(h.device)`, with the cached method that `cached` names."""

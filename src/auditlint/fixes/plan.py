@@ -14,6 +14,7 @@ from auditlint.fixes.flow.operands import number_type
 from auditlint.fixes.flow.reads import Read, Unreadable, read_of
 from auditlint.fixes.flow.result import Flow, Impossible, Rewrite
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
+from auditlint.fixes.gathering import gathered
 from auditlint.fixes.placement.place import Function, Nowhere, Placement, Point, place
 from auditlint.fixes.placement.points import FLUSH
 from auditlint.fixes.remedies import remedy_of
@@ -66,6 +67,8 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
         assert around is not None
         whole = Read(diagnostic, node, node, None, "")
         return Plan(file, around, whole, (remedy.rewrite,), (), remedy.doubts, remedy.words, style)
+    if diagnostic.code == "AUD305":
+        return _entries(file, node, diagnostic, style)
     read = read_of(file, diagnostic, node)
     if isinstance(read, Unreadable):
         return read.reason
@@ -100,6 +103,17 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
         doubts = ("what is stored stays a `Deferred`, which reads as its value", *doubts)
     words = _words(flow, placed, "flush" if unplaced else "finalize")
     return Plan(file, hook.node, read, tuple(flow.rewrites.values()), points, doubts, words, style)
+
+
+def _entries(file: FileTree, node: ast.expr, diagnostic: Diagnostic, style: str) -> Plan | str:
+    found = gathered(file, node, diagnostic)
+    if isinstance(found, str):
+        return found
+    if style == PLAIN:
+        return 'the fix-style "plain" finalizes what hooks kept, and nothing else'
+    around = file.function(node)
+    assert around is not None
+    return Plan(file, around, found.read, found.rewrites, found.points, found.doubts, found.words, style)
 
 
 def _hook(trees: Trees, diagnostic: Diagnostic) -> Function | None:

@@ -16,7 +16,7 @@ class Rewrite(NamedTuple):
     export by a deferred call. Of statements: "add", `x += value`, by an assignment; "guard", a test whose body only
     reports, by a deferred call; "delete" by nothing. "move": a copy to the device by one that is kept; `before` is the
     statement in front of which its cache is made. "detach", "clone": what is kept, by that of it. "mark": a function
-    that is marked as one that torch.compile leaves out.
+    that is marked as one that torch.compile leaves out. "gather": a comprehension of reads that are made all at once.
     """
 
     kind: str
