@@ -100,8 +100,8 @@ ENTRY = Rule(
     ),
     safety=(
         "Safe for comprehensions, and for loops that only put values into containers: each read is deferred, and all "
-        "are finalized at once, `finalize([defer(norm, fresh=True) for norm in norms])`, with the same numbers, whatever "
-        "their dtypes. Unsafe for `float(entry)`, which takes numbers as well. Other loops look at what they read, and "
+        "are finalized at once, `finalize([defer(norm, fresh=True) for norm in norms])`, with the same numbers in every "
+        "dtype. Unsafe for `float(entry)`, which takes numbers as well. Other loops look at what they read, and "
         "are not rewritten. By hand, `torch.stack(values).tolist()` gives the same numbers when all have one shape and "
         "dtype; with several dtypes it converts, which loses integers above 2**24 in float32."
     ),
