@@ -212,6 +212,9 @@ class Texts:
             return None
         if any(isinstance(one, ast.Starred) for one in given) or any(one.arg is None for one in node.keywords):
             return None
+        read = self._reads.get(node)
+        if read is not None and read.form == "tree":  # `derive` captures one tensor and a structure of many alike
+            return [self._source.code(function), *map(self._source.code, given)]
         texts = [self._source.code(function), *(self.argument(one) for one in node.args)]
         texts += [f"{one.arg}={self.argument(one.value)}" for one in node.keywords]
         if rewrite.kind == "call" and report_kind(node) == "scalar" and uses_time(self._file, node):

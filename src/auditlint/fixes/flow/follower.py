@@ -27,7 +27,6 @@ from auditlint.fixes.flow.functions import (
     reaches,
 )
 from auditlint.fixes.flow.holders import unsure_of, watched
-from auditlint.fixes.flow.operands import nature
 from auditlint.fixes.flow.reads import Read
 from auditlint.fixes.flow.result import Flow, Impossible, Rewrite, Store
 from auditlint.fixes.flow.running import run_by
@@ -137,8 +136,6 @@ class Follower:
             return
         if self.diagnostic.code == "AUD108":
             raise Impossible("the bytes are wanted in the hook")
-        if self.form == "tree" and isinstance(node, ast.Call) and nature(file, node.args[0], self.hook) == "tensor":
-            raise Impossible("one tensor and many are kept in different ways, and this may be either")
         self._from(file, node, opaque=True)
 
     def _from(self, file: FileTree, start: ast.expr, *, opaque: bool = False, part: int | None = None) -> None:
