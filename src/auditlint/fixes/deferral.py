@@ -101,7 +101,7 @@ class Texts:
         if self._margin + len(text) <= WIDTH or len(text) < WIDTH // 3 or "\n" in text:
             return text
         inner = self._indent + "    "
-        return f"{called}(\n" + "".join(f"{inner}{part},\n" for part in parts) + f"{self._indent})"
+        return f"{called}(\n" + "".join(f"{inner}{_folded(part, inner)},\n" for part in parts) + f"{self._indent})"
 
     def _aligned(self, node: ast.expr | ast.stmt) -> None:
         """Texts that follow stand in the place of `node`."""
@@ -245,6 +245,14 @@ class Texts:
 
     def source(self, node: ast.expr, holes: Mapping[ast.expr, str]) -> str:
         return self._source.code(node, holes)
+
+
+def _folded(part: str, indent: str) -> str:
+    """An argument that begins at `indent`; a lambda that does not fit there has its body on a line of its own."""
+    if len(indent) + len(part) < WIDTH or not part.startswith("lambda") or "\n" in part:
+        return part
+    head, _, body = part.partition(": ")
+    return f"{head}: (\n{indent}    {body}\n{indent})"
 
 
 def _bare(operand: ast.expr) -> tuple[ast.expr, bool]:

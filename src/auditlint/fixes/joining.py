@@ -6,22 +6,28 @@ import ast
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.operands import is_function, nature
 from auditlint.fixes.flow.result import Rewrite
+from auditlint.fixes.flow.uses import reports_only
 from auditlint.fixes.later import unready
 from auditlint.fixes.plan import Plan
 
 _Key: TypeAlias = tuple[str, ast.AST]
 
 
-def joined(plans: Sequence[Plan | str]) -> list[Plan | str]:
-    """The plans with the leaves that others bring into their rewrites; those that meet are safe or unsafe together."""
+def joined(plans: Sequence[Plan | str], diagnostics: Sequence[Diagnostic]) -> list[Plan | str]:
+    """The plans with the leaves that others bring into their rewrites; those that meet are safe or unsafe together.
+
+    `diagnostics` are the findings that the plans are for.
+    """
     found = list(plans)
     while True:
         leaves = _leaves(found)
         current = [plan if isinstance(plan, str) else _with(plan, leaves) for plan in found]
-        judged = [plan if isinstance(plan, str) else _doubts(plan) for plan in current]
+        left = [item for item, plan in zip(diagnostics, current, strict=True) if isinstance(plan, str)]
+        judged = [plan if isinstance(plan, str) else _read_in_report(plan, left) or _doubts(plan) for plan in current]
         if not any(isinstance(one, str) for one, plan in zip(judged, found, strict=True) if isinstance(plan, Plan)):
             break
         found = [one if isinstance(one, str) else plan for one, plan in zip(judged, found, strict=True)]
@@ -39,6 +45,8 @@ def _apart(plans: list[Plan | str]) -> list[Plan | str]:
 
     def inside(plan: Plan) -> bool:
         own = {_key(one) for one in plan.rewrites}
+        # A report that a test decides about is deferred with the test.
+        own |= {(one.file.filename, guard) for one in plan.rewrites if (guard := _guard_of(one)) is not None}
         above = {(one.file.filename, node) for one in plan.rewrites for node in one.file.above(one.node)}
         return not exchanged.isdisjoint(above - own)
 
@@ -48,6 +56,24 @@ def _apart(plans: list[Plan | str]) -> list[Plan | str]:
         else plan
         for plan in plans
     ]
+
+
+def _guard_of(rewrite: Rewrite) -> ast.If | None:
+    """The test whose only consequence is the report that is rewritten."""
+    statement = rewrite.file.parents[rewrite.node]
+    guard = rewrite.file.parents.get(statement)
+    return guard if isinstance(statement, ast.Expr) and isinstance(guard, ast.If) and reports_only(guard) else None
+
+
+def _read_in_report(plan: Plan, left: Sequence[Diagnostic]) -> str:
+    """Why a test cannot be deferred with its report: what is evaluated there now and then would be so in each call."""
+    for rewrite in plan.rewrites:
+        if rewrite.kind == "guard" and isinstance(rewrite.node, ast.If):
+            report, file = rewrite.node.body[0], rewrite.file
+            start, end = file.start(report), file.end(report)
+            if any(item.filename == file.filename and start <= item.location < end for item in left):
+                return "what it reports is read in the hook, and would be in each call"
+    return ""
 
 
 def _key(rewrite: Rewrite) -> _Key:
