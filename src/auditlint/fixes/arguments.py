@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from auditlint.fixes.flow.tree import FileTree
-from auditlint.fixes.flow.uses import report_kind
+from auditlint.fixes.flow.uses import Comprehension, bound_names, free_names, report_kind
 from auditlint.fixes.later import is_lasting
 
 # A name that says what a value is, where the operation's own name is Python's.
@@ -40,6 +40,10 @@ class Arguments:
         ]
         # Parameters must not hide what the body calls by its name.
         self._taken = {name.id for call in calls for name in _names(call) if self._is_free(call, name)}
+        for body in bodies:
+            for one in ast.walk(body):
+                if isinstance(one, Comprehension):
+                    self._taken |= bound_names(one)
 
     def function(self, body: str) -> str:
         """The lambda that computes `body`."""
@@ -87,6 +91,10 @@ class Arguments:
         self._collect_parts(node, holes)
 
     def _collect_parts(self, node: ast.expr, holes: dict[ast.expr, str]) -> None:
+        if isinstance(node, Comprehension):
+            self._collect(node.generators[0].iter, holes)
+            holes.update({name: self.named(name, self._texts.source(name, {})) for name in free_names(node)})
+            return
         for child in _parts(node):
             if isinstance(node, ast.Call) and child is node.func and isinstance(child, ast.Name):
                 if not self._is_free(node, child):

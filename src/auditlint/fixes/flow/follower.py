@@ -40,6 +40,7 @@ from auditlint.fixes.flow.uses import (
     for_backward,
     keeps,
     keys_of,
+    loops,
     mapped_by,
     needed_for,
     passes,
@@ -152,7 +153,7 @@ class Follower:
         for _ in range(_DEEPEST):
             above = file.parents[current]
             passed = passes(above, current) or extends(above, current, self.lists)
-            step = computes(above, current) if passed is None else None
+            step = (computes(above, current) or loops(file, above, current)) if passed is None else None
             if step is not None:
                 current = region = step
                 part = None

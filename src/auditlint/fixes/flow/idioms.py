@@ -10,9 +10,9 @@ import statistics
 # Functions of Python that make a value of values and do nothing else.
 PURE_BUILTINS = frozenset(
     [
-        "abs", "all", "any", "bool", "bytes", "complex", "dict", "divmod", "float", "format", "frozenset", "hash",
-        "int", "len", "list", "max", "min", "pow", "repr", "reversed", "round", "set", "sorted", "str", "sum",
-        "tuple", "zip",
+        "abs", "all", "any", "bool", "bytes", "complex", "dict", "divmod", "enumerate", "float", "format",
+        "frozenset", "hash", "int", "len", "list", "max", "min", "pow", "repr", "reversed", "round", "set", "sorted",
+        "str", "sum", "tuple", "zip",
     ]
 )  # fmt: skip
 # Modules whose functions do so, but for those that write files or draw numbers.
