@@ -11,7 +11,12 @@ from auditlint.fixes.flow.operands import bindings_of
 from auditlint.fixes.flow.result import Impossible
 from auditlint.fixes.flow.tree import FileTree, FunctionNode
 
-_KEEPING = frozenset(["list", "dict", "deque", "defaultdict", "OrderedDict", "SimpleNamespace", "sorted"])
+_KEEPING = frozenset(
+    [
+        "list", "dict", "deque", "defaultdict", "OrderedDict", "ChainMap", "UserDict", "UserList", "SimpleNamespace",
+        "sorted",
+    ]
+)  # fmt: skip
 _SAID = frozenset(["list", "dict", "deque", "defaultdict", "ordereddict", "mutablemapping", "mutablesequence", "any"])
 _READING = frozenset(["set", "frozenset", "array", "bytearray", "environ"])
 _LIBRARIES = frozenset(["numpy", "torch", "array", "cupy", "jax", "pandas"])
