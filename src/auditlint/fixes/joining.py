@@ -10,7 +10,7 @@ from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.operands import is_function, nature
 from auditlint.fixes.flow.result import Rewrite
-from auditlint.fixes.flow.uses import Comprehension, free_names, reports_only
+from auditlint.fixes.flow.uses import Comprehension, free_names, is_index, reports_only
 from auditlint.fixes.later import unready
 from auditlint.fixes.plan import Plan
 
@@ -168,7 +168,7 @@ def _operands(rewrite: Rewrite) -> list[ast.expr]:
             continue
         if isinstance(one, Comprehension) and one in holders:
             waiting += [one.generators[0].iter, *free_names(one)]
-        elif one in holders or isinstance(one, ast.Slice):
+        elif one in holders or isinstance(one, ast.Slice) or is_index(rewrite.file, one):
             parts: list[ast.AST] = list(ast.iter_child_nodes(one))
             if isinstance(one, ast.Call) and (isinstance(one.func, ast.Name) or is_function(one.func)):
                 parts.remove(one.func)
