@@ -8,7 +8,8 @@ import keyword
 from collections.abc import Mapping
 from typing import Protocol
 
-from auditlint.fixes.flow.tree import FileTree
+from auditlint.fixes.flow.changing import may_change, turns_to_text
+from auditlint.fixes.flow.tree import FileTree, FunctionNode
 from auditlint.fixes.flow.uses import Comprehension, bound_names, free_names, is_index, report_kind
 from auditlint.fixes.later import is_lasting
 
@@ -21,15 +22,19 @@ class Texts(Protocol):
 
     def leaf(self, node: ast.expr) -> str: ...
     def argument(self, node: ast.expr) -> str: ...
+    def shown(self, node: ast.expr) -> str: ...
     def source(self, node: ast.expr, holes: Mapping[ast.expr, str]) -> str: ...
 
 
 class Arguments:
     """The parameters of a lambda whose body computes `bodies`, and what is passed for them."""
 
-    def __init__(self, file: FileTree, texts: Texts, leaves: tuple[ast.expr, ...], *bodies: ast.expr) -> None:
+    def __init__(
+        self, file: FileTree, texts: Texts, hook: FunctionNode, leaves: tuple[ast.expr, ...], *bodies: ast.expr
+    ) -> None:
         self._file = file
         self._texts = texts
+        self._hook = hook
         self._leaves = leaves
         self._held: list[tuple[str, str, bool]] = []  # name, text, whether it stands for all of the same text
         calls = [
@@ -99,6 +104,8 @@ class Arguments:
             if isinstance(node, ast.Call) and child is node.func and isinstance(child, ast.Name):
                 if not self._is_free(node, child):
                     holes[child] = self.named(child, self._texts.source(child, {}), "function")
+            elif turns_to_text(node, child) and may_change(self._file, child, self._hook):
+                holes[child] = self.named(child, self._texts.shown(child))
             elif not (_receives(node, child) and self._is_free(node, child)):
                 self._collect(child, holes)
 
