@@ -179,6 +179,8 @@ def _not_plain(flow: Flow, read: Read) -> str:
         return 'the fix-style "plain" has no deferred calls'
     if any(one.kind == "derive" for one in flow.rewrites.values()):
         return 'the fix-style "plain" keeps tensors only, and this value is computed from a read'
+    if flow.namespaces:
+        return 'the fix-style "plain" looks into no namespaces'
     if read.form not in ("item", "cpu"):
         return 'the fix-style "plain" gives numbers and host tensors only'
     if any(one.kind == "add" for one in flow.rewrites.values()) and not number_type(read.operand or read.root):
