@@ -36,7 +36,24 @@ def joined(plans: Sequence[Plan | str], diagnostics: Sequence[Diagnostic]) -> li
         plan._replace(doubts=(*_shown_later(plan), *plan.doubts, *doubts)) if isinstance(plan, Plan) else plan
         for plan, doubts in zip(current, judged, strict=True)
     ]
-    return _apart(_shared(sure))
+    return _apart(_shared(_without_graph(sure)))
+
+
+def _without_graph(plans: list[Plan | str]) -> list[Plan | str]:
+    """Without the plans that cut loose what others defer: nothing deferred keeps a graph or the memory."""
+    every = [one for plan in plans if isinstance(plan, Plan) for one in plan.rewrites]
+    deferred = {_key(one) for one in every if one.kind in ("read", "derive")}
+
+    def meets(rewrite: Rewrite) -> bool:
+        nodes = (rewrite.node, *rewrite.file.above(rewrite.node), *ast.walk(rewrite.node))
+        return rewrite.kind in ("detach", "clone") and any((rewrite.file.filename, one) in deferred for one in nodes)
+
+    return [
+        "another fix defers the value, which keeps no graph then"
+        if isinstance(plan, Plan) and any(map(meets, plan.rewrites))
+        else plan
+        for plan in plans
+    ]
 
 
 def _apart(plans: list[Plan | str]) -> list[Plan | str]:
