@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from auditlint.diagnostics import Diagnostic
+from auditlint.fixes.flow.files import is_closed
 from auditlint.fixes.flow.follower import Follower
 from auditlint.fixes.flow.functions import named_elsewhere
 from auditlint.fixes.flow.operands import number_type
@@ -91,6 +92,9 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
     if style == PLAIN and any(one.points and all(point.code == FLUSH for point in one.points) for one in placed):
         return 'the fix-style "plain" finalizes containers, and this one has no name where the pass ends'
     points = tuple(dict.fromkeys(point for one in placed for point in one.points))
+    closed = is_closed(flow, [(one.filename, one.node) for one in points])
+    if closed:
+        return closed
     for returned in flow.returned:
         if named_elsewhere(trees, returned):
             flow.doubt(f"`{returned.name}()` is called elsewhere as well, and gives a `Deferred` there too")

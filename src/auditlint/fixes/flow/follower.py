@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.deferrable import is_lambdas, meant, movable, report_doubts
+from auditlint.fixes.flow.files import is_written
 from auditlint.fixes.flow.functions import (
     Returned,
     argument_for,
@@ -382,6 +383,8 @@ class Follower:
             raise Impossible("the value is called")
         kind = report_kind(call)
         if not kind and writes(call) and callee(file, call) is None and isinstance(file.parents[call], ast.Expr):
+            kind = "file"
+        if not kind and is_written(file, self._inside(file, call), call):
             kind = "file"
         if kind:
             if region is not None:
