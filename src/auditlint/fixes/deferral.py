@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
@@ -153,7 +154,7 @@ class Texts:
             return self._kept(read)
         operand, fresh = _bare(read.operand)
         fresh = fresh or read.alone
-        text = self._source.code(operand)
+        text = _in_one_line(self._source.code(operand))
         if read.extra:
             text = f"{text}.to({', '.join(self._source.code(one) for one in read.extra)})"
         form = "" if read.form == "item" else f', as_="{read.form}"'
@@ -179,7 +180,7 @@ class Texts:
 
     def _receiver(self, node: ast.expr) -> str:
         """The text of an expression that a method is called on."""
-        text = self._source.code(node)
+        text = _in_one_line(self._source.code(node))
         simple = isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
         return text if simple else f"({text})"
 
@@ -255,6 +256,13 @@ class Texts:
 
     def source(self, node: ast.expr, holes: Mapping[ast.expr, str]) -> str:
         return self._source.code(node, holes)
+
+
+def _in_one_line(text: str) -> str:
+    """A chain of methods with a line for each, in one line, if nothing but the chain has it in several."""
+    joined = re.sub(r"\s*\n\s*\.", ".", text)
+    kept = "\n" in joined or "#" in text or '"""' in text or "'''" in text or len(joined) > WIDTH * 2 // 3
+    return text if kept else joined
 
 
 def _folded(part: str, indent: str) -> str:
