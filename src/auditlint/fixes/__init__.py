@@ -24,7 +24,7 @@ def planned(result: Result, edits: bool, together: Callable[[Diagnostic], bool] 
 
     trees = Trees(result.read, result.project)
     styles = [result.fix_style(item.filename) for item in result.diagnostics]
-    found = joined(plans(trees, result.diagnostics, styles))
+    found = joined(plans(trees, result.diagnostics, styles), result.diagnostics)
     diagnostics = [_with(item, plan, ()) for item, plan in zip(result.diagnostics, found, strict=True)]
     if edits:
         from auditlint.fixes.edits import edits_of

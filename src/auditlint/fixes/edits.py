@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from auditlint.diagnostics import Edit
 from auditlint.fixes.deferral import Texts
@@ -21,6 +22,8 @@ from auditlint.fixes.rewriting.rewriter import Rewriter
 LIBRARY_MODULE = "auditlint.defer"
 _CALL = re.compile(r"(?P<name>[\w.]+)\((?P<arguments>.*)\)", re.DOTALL)
 _FINALIZER = re.compile(r"\b(finalize|flush)\(")
+_FLUSHES = re.compile(r"\bflush\(")
+_Place: TypeAlias = tuple[str, str, ast.stmt]  # the file, where (see `Point`), and the statement
 
 
 def edits_of(plans: Sequence[Plan], trees: Trees, together: Collection[Plan]) -> list[tuple[Edit, ...] | str]:
@@ -88,9 +91,7 @@ class _Draft:
         self.imports: dict[str, dict[str, set[str]]] = {}
         files: dict[str, FileTree] = {one.file.filename: one.file for one in plan.rewrites}
         self._rewritten = [edit for filename, file in files.items() for edit in self._rewrite(filename, file)]
-        self.points: dict[tuple[str, str, ast.stmt], list[str]] = {
-            (point.filename, point.where, point.node): [] for point in plan.points
-        }
+        self.points: dict[_Place, list[str]] = {(point.filename, point.where, point.node): [] for point in plan.points}
         self._functions: list[Edit] = []
         for point in plan.points:
             self.points[point.filename, point.where, point.node] += self._code(point)
@@ -102,15 +103,18 @@ class _Draft:
             Unwritable: when one of them cannot be written.
         """
         edits = [*self._rewritten, *self._functions]
-        for filename, where, node in self.points:
-            codes = [code for one in shared for code in one.points.get((filename, where, node), ())]
-            if codes:
-                edits += self._in(filename, self._put(filename, where, node, "\n".join(joined(codes))))
+        put = {place: "\n".join(joined(codes)) for place, codes in _all_points(shared).items() if codes}
+        for place in self.points:
+            if place in put:
+                edits += self._in(place[0], self._put(*place, put[place]))
         for filename in self.imports:
             modules: dict[str, set[str]] = {}
             for one in shared:
                 for module, names in one.imports.get(filename, {}).items():
                     modules.setdefault(module, set()).update(names)
+            if not any(_FLUSHES.search(code) for place, code in put.items() if place[0] == filename):
+                # Where something is finalized, nothing is left to flush.
+                modules.get(LIBRARY_MODULE, set()).discard("flush")
             for module, names in sorted(modules.items(), key=_section):
                 rewriter = self._rewriters.of(filename)
                 if "" in names:
@@ -236,6 +240,15 @@ class _Draft:
     def _wanted(self, filename: str, module: str, name: str) -> None:
         """A file has to import a name of a module, or with "" the module itself."""
         self.imports.setdefault(filename, {}).setdefault(module, set()).add(name)
+
+
+def _all_points(drafts: Sequence[_Draft]) -> dict[_Place, list[str]]:
+    """What drafts put at each place."""
+    found: dict[_Place, list[str]] = {}
+    for draft in drafts:
+        for place, codes in draft.points.items():
+            found.setdefault(place, []).extend(codes)
+    return found
 
 
 def _section(item: tuple[str, set[str]]) -> tuple[bool, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 
 from auditlint.fixes.flow import idioms
@@ -17,6 +17,9 @@ _ONCE = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.
 _CALLERS = frozenset(
     ["apply_along_axis", "apply_over_axes", "call", "frompyfunc", "fromfunction", "piecewise", "vectorize"]
 )
+
+# Python's functions that do nothing but look at what they are given.
+_LOOKING = frozenset(["abs", "bool", "float", "int", "len", "round", "str", "type"])
 
 
 def is_builtin(file: FileTree, name: ast.Name) -> bool:
@@ -52,6 +55,8 @@ def _declared(tree: ast.Module) -> frozenset[str]:
 
 def unready(rewrite: Rewrite) -> str:
     """Why what a rewrite puts off would not be the same later, or not at all; "" when it would."""
+    if isinstance(rewrite.node, ast.If) and not _reports_plainly(rewrite.node, rewrite.leaves):
+        return "what it reports is computed by calls, which would be made in each call of the hook"
     opened = {one for leaf in rewrite.leaves for one in rewrite.file.above(leaf)}
     for node in ast.walk(rewrite.node):
         if node is not rewrite.node and node not in opened:
@@ -63,6 +68,16 @@ def unready(rewrite: Rewrite) -> str:
         if isinstance(node, ast.Compare) and not all(map(_harmless, node.comparators[1:])):
             return "the comparison may stop before its last part in the hook"
     return ""
+
+
+def _reports_plainly(guard: ast.If, leaves: Collection[ast.expr]) -> bool:
+    """Whether a report can be prepared whatever the test says: no call in its arguments does anything else."""
+    match guard.body[0]:
+        case ast.Expr(value=ast.Call(args=args, keywords=keywords)):
+            parts = [*args, *(one.value for one in keywords)]
+            calls = [one for part in parts for one in ast.walk(part) if isinstance(one, ast.Call)]
+            return all(one in leaves or _harmless(one) for one in calls)
+    return False
 
 
 def _called_back(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
@@ -118,8 +133,8 @@ def _harmless(node: ast.expr) -> bool:
             return _harmless(value) and _harmless(index)
         case ast.BinOp(left=left, right=right):
             return _harmless(left) and _harmless(right)
-        case ast.Call(func=ast.Name(id="float" | "int" | "bool" | "abs" | "len"), args=[value], keywords=[]):
-            return _harmless(value)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
+            return name in _LOOKING and all(map(_harmless, args))
         case ast.Call(func=ast.Attribute(value=value, attr=attr), args=args, keywords=[]):
             known = attr in idioms.FRESH or attr in idioms.HOST_METHODS or attr in idioms.PURE_METHODS
             return known and _harmless(value) and all(map(_harmless, args))

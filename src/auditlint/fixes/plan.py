@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from auditlint.diagnostics import Diagnostic
+from auditlint.fixes.flow.files import is_closed
 from auditlint.fixes.flow.follower import Follower
 from auditlint.fixes.flow.functions import named_elsewhere
 from auditlint.fixes.flow.operands import number_type
 from auditlint.fixes.flow.reads import Read, Unreadable, read_of
 from auditlint.fixes.flow.result import Flow, Impossible, Rewrite
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
+from auditlint.fixes.gathering import gathered
 from auditlint.fixes.placement.place import Function, Nowhere, Placement, Point, place
 from auditlint.fixes.placement.points import FLUSH
 from auditlint.fixes.remedies import remedy_of
@@ -66,6 +68,8 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
         assert around is not None
         whole = Read(diagnostic, node, node, None, "")
         return Plan(file, around, whole, (remedy.rewrite,), (), remedy.doubts, remedy.words, style)
+    if diagnostic.code == "AUD305":
+        return _entries(file, node, diagnostic, style)
     read = read_of(file, diagnostic, node)
     if isinstance(read, Unreadable):
         return read.reason
@@ -88,6 +92,9 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
     if style == PLAIN and any(one.points and all(point.code == FLUSH for point in one.points) for one in placed):
         return 'the fix-style "plain" finalizes containers, and this one has no name where the pass ends'
     points = tuple(dict.fromkeys(point for one in placed for point in one.points))
+    closed = is_closed(flow, [(one.filename, one.node) for one in points])
+    if closed:
+        return closed
     for returned in flow.returned:
         if named_elsewhere(trees, returned):
             flow.doubt(f"`{returned.name}()` is called elsewhere as well, and gives a `Deferred` there too")
@@ -100,6 +107,17 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
         doubts = ("what is stored stays a `Deferred`, which reads as its value", *doubts)
     words = _words(flow, placed, "flush" if unplaced else "finalize")
     return Plan(file, hook.node, read, tuple(flow.rewrites.values()), points, doubts, words, style)
+
+
+def _entries(file: FileTree, node: ast.expr, diagnostic: Diagnostic, style: str) -> Plan | str:
+    found = gathered(file, node, diagnostic)
+    if isinstance(found, str):
+        return found
+    if style == PLAIN:
+        return 'the fix-style "plain" finalizes what hooks kept, and nothing else'
+    around = file.function(node)
+    assert around is not None
+    return Plan(file, around, found.read, found.rewrites, found.points, found.doubts, found.words, style)
 
 
 def _hook(trees: Trees, diagnostic: Diagnostic) -> Function | None:
@@ -165,6 +183,8 @@ def _not_plain(flow: Flow, read: Read) -> str:
         return 'the fix-style "plain" has no deferred calls'
     if any(one.kind == "derive" for one in flow.rewrites.values()):
         return 'the fix-style "plain" keeps tensors only, and this value is computed from a read'
+    if flow.namespaces:
+        return 'the fix-style "plain" looks into no namespaces'
     if read.form not in ("item", "cpu"):
         return 'the fix-style "plain" gives numbers and host tensors only'
     if any(one.kind == "add" for one in flow.rewrites.values()) and not number_type(read.operand or read.root):

@@ -14,7 +14,6 @@ from auditlint.fixes.flow.tree import FileTree, Trees
 _BY_HAND = {
     "AUD303": "where it is to be read and cleared is not known here",
     "AUD304": "where the copy has to have arrived is not known here",
-    "AUD305": "read all entries in one transfer, or defer the value in the hook",
     "AUD306": "move it behind the pass",
 }
 

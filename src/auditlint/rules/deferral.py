@@ -99,9 +99,11 @@ ENTRY = Rule(
         "is one transfer for all of them."
     ),
     safety=(
-        "`torch.stack(values).tolist()` gives the same numbers when all have one shape and dtype; with several "
-        "dtypes it converts, which loses integers above 2**24 in float32. `defer` in the hook and `finalize(log)` "
-        "afterwards keep every dtype as it is."
+        "Safe for comprehensions, and for loops that only put values into containers: each read is deferred, and "
+        "all are finalized at once, `finalize([defer(norm, fresh=True) for norm in norms])`, with the same numbers "
+        "in every dtype. Unsafe for `float(entry)`, which takes numbers as well. Other loops look at what they "
+        "read, and are not rewritten. By hand, `torch.stack(values).tolist()` gives the same numbers when all have "
+        "one shape and dtype; with several dtypes it converts, which loses integers above 2**24 in float32."
     ),
     backends="A transfer and a wait for each entry on CUDA and on MPS. On the CPU the cost is small, and tests pass.",
     does="is a transfer of its own for each entry",

@@ -11,35 +11,36 @@ from collections.abc import Iterable, Sequence
 from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.deferrable import is_lambdas, meant, movable, report_doubts
+from auditlint.fixes.flow.files import is_written
 from auditlint.fixes.flow.functions import (
     Returned,
     argument_for,
     call_on_path,
     callee,
+    calls_of,
     is_outer,
     is_parameter,
     is_plain,
     named_elsewhere,
-    only_keeps,
     origin,
     parameter_for,
     reaches,
 )
 from auditlint.fixes.flow.holders import unsure_of, watched
-from auditlint.fixes.flow.operands import nature
 from auditlint.fixes.flow.reads import Read
+from auditlint.fixes.flow.records import is_display, is_namespace, is_record
 from auditlint.fixes.flow.result import Flow, Impossible, Rewrite, Store
 from auditlint.fixes.flow.running import run_by
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
 from auditlint.fixes.flow.uses import (
     ANY_DEPTH,
-    DISPLAYS,
     caught,
     computes,
     extends,
     for_backward,
     keeps,
     keys_of,
+    loops,
     mapped_by,
     needed_for,
     passes,
@@ -68,8 +69,11 @@ class Follower:
         self.hook = hook
         self.flow = Flow()
         self.seen: set[tuple[str, ast.AST]] = set()
-        # Function -> the calls that it was entered by, for values that it returns.
-        self.entered: dict[FunctionNode, tuple[FileTree, ast.Call]] = {}
+        # Function -> the calls that it was entered by, and those functions that give the value back to their one call.
+        self.entered: dict[FunctionNode, list[tuple[FileTree, ast.Call]]] = {}
+        self.giving: set[FunctionNode] = set()
+        # Parameters that are containers for the value, looked up in the calls.
+        self.given: set[tuple[FunctionNode, str]] = set()
         # Names and attributes that hold a deferred value, by function (None: an attribute, in all functions).
         self.slots: set[str] = set()
         # Those of them that hold a list with the value in it.
@@ -101,10 +105,20 @@ class Follower:
             function = rewrite.file.function(rewrite.node)
             if function is self.hook or not isinstance(function, ast.FunctionDef):
                 continue
-            found = self.entered.get(function)
-            if found is None:
-                found = call_on_path(self.trees, self.diagnostic.path, rewrite.file, function)
-            self.flow.entered.append(Returned(function.name, rewrite.file, *(found or (rewrite.file, None))))
+            where, call = next(iter(self._calls(rewrite.file, function)), (rewrite.file, None))
+            self.flow.entered.append(Returned(function.name, rewrite.file, where, call))
+
+    def _calls(self, file: FileTree, function: FunctionNode) -> list[tuple[FileTree, ast.Call]]:
+        """The calls by which the value, or the hook, has come into a function."""
+        if function in self.entered or not isinstance(function, ast.FunctionDef):
+            return self.entered.get(function, [])
+        found = call_on_path(self.trees, self.diagnostic.path, file, function)
+        if found is None:
+            return []
+        where, call = found
+        if self.hook is None or where.function(call) is not self.hook:
+            return [found]
+        return [found, *((where, one) for one in calls_of(self.hook, function.name) if one is not call)]
 
     def _only_tensors(self, file: FileTree, read: Read) -> None:
         """A helper's parameter is a tensor where this hook calls it; other callers may give it a number."""
@@ -123,8 +137,6 @@ class Follower:
             return
         if self.diagnostic.code == "AUD108":
             raise Impossible("the bytes are wanted in the hook")
-        if self.form == "tree" and isinstance(node, ast.Call) and nature(file, node.args[0], self.hook) == "tensor":
-            raise Impossible("one tensor and many are kept in different ways, and this may be either")
         self._from(file, node, opaque=True)
 
     def _from(self, file: FileTree, start: ast.expr, *, opaque: bool = False, part: int | None = None) -> None:
@@ -141,7 +153,7 @@ class Follower:
         for _ in range(_DEEPEST):
             above = file.parents[current]
             passed = passes(above, current) or extends(above, current, self.lists)
-            step = computes(above, current) if passed is None else None
+            step = (computes(above, current) or loops(file, above, current)) if passed is None else None
             if step is not None:
                 current = region = step
                 part = None
@@ -224,7 +236,7 @@ class Follower:
             case ast.Attribute():
                 self._slot(file, function, target, node)
             case ast.Subscript(value=container):
-                self.elements.append((*keys_of(target), *(ANY_DEPTH if isinstance(node, DISPLAYS) else ())))
+                self.elements.append((*keys_of(target), *(ANY_DEPTH if is_display(node) else ())))
                 self._container(file, function, container)
             case ast.Tuple(elts=elements):
                 if part is None or any(isinstance(one, ast.Starred) for one in elements) or part >= len(elements):
@@ -244,7 +256,7 @@ class Follower:
         if text in self.slots:
             return
         self.slots.add(text)
-        if isinstance(node, (*DISPLAYS, ast.BinOp)):
+        if is_display(node) or isinstance(node, ast.BinOp):
             self.lists.add(text)
         for body in self._bodies(file, function):
             for one in meant(file, function, body, target):
@@ -301,18 +313,17 @@ class Follower:
 
     def _given(self, file: FileTree, function: FunctionNode, name: str) -> bool:
         """A helper's parameter is the container: it is the caller's argument. False where no caller is known."""
-        found = self.entered.get(function)
-        if found is None and isinstance(function, ast.FunctionDef):
-            found = call_on_path(self.trees, self.diagnostic.path, file, function)
-        if found is None:
-            return False
-        where, call = found
-        argument = argument_for(call, function, name)
-        if argument is None:
-            raise Impossible("the container comes from a call that cannot be followed")
-        self._within(argument)
-        self._container(where, self._inside(where, call), argument)
-        return True
+        if (function, name) in self.given:
+            return True  # a call of the function in itself
+        self.given.add((function, name))
+        calls = self._calls(file, function)
+        for where, call in calls:
+            argument = argument_for(call, function, name)
+            if argument is None:
+                raise Impossible("the container comes from a call that cannot be followed")
+            self._within(argument)
+            self._container(where, self._inside(where, call), argument)
+        return bool(calls)
 
     def _within(self, container: ast.expr) -> None:
         """The value is in a part of another container: its keys there are longer."""
@@ -373,6 +384,8 @@ class Follower:
         kind = report_kind(call)
         if not kind and writes(call) and callee(file, call) is None and isinstance(file.parents[call], ast.Expr):
             kind = "file"
+        if not kind and is_written(file, self._inside(file, call), call):
+            kind = "file"
         if kind:
             if region is not None:
                 # The computation becomes part of the deferred call.
@@ -385,7 +398,9 @@ class Follower:
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         function = self._inside(file, call)
         if method in idioms.STORES and isinstance(call.func, ast.Attribute):
-            plain = region is None and leaf is node and not isinstance(node, DISPLAYS)
+            if method in idioms.KEYED and call.args[0] is node:
+                raise Impossible("the value is a key or an index in the hook")
+            plain = region is None and leaf is node and not is_display(node)
             if method in idioms.ITERATES and (plain or region is not None) and not isinstance(above, ast.keyword):
                 raise Impossible(f"`.{method}()` looks into the value in the hook")
             if not isinstance(file.parents[call], (ast.Expr, ast.Lambda)) and method != "setdefault":
@@ -395,21 +410,30 @@ class Follower:
             return
         target = callee(file, call)
         if target is None:
-            if name[:1].isupper() and only_keeps(file, name):
+            if is_record(file, call, above, node):
+                self.flow.namespaces |= is_namespace(file, call)
                 self._from(file, call)
                 return
             raise Impossible(f"`{name}()` may read the value in the hook")
         parameter = parameter_for(call, target, above, node)
         if parameter is None:
             raise Impossible(f"`{name}()` takes the value in a way that cannot be followed")
-        if self.entered.setdefault(target, (file, call))[1] is not call:
-            raise Impossible(f"`{name}()` is called with the value more than once")
+        calls = self.entered.setdefault(target, [])
+        if all(one is not call for _, one in calls):
+            calls.append((file, call))
+        self._once(target)
         self._name(file, target, parameter)
+
+    def _once(self, function: FunctionNode) -> None:
+        """A function that gives the value back gives it to one call."""
+        if function in self.giving and len(self.entered[function]) > 1:
+            assert isinstance(function, ast.FunctionDef)
+            raise Impossible(f"`{function.name}()` is called with the value more than once")
 
     def _put(self, file: FileTree, method: ast.Attribute, node: ast.expr) -> None:
         """A method puts `node` into a container: under which keys the value can be read there."""
         depth = () if method.attr in idioms.ITERATES else ("",)
-        self.elements.append((*keys_of(method.value), *depth, *(ANY_DEPTH if isinstance(node, DISPLAYS) else ())))
+        self.elements.append((*keys_of(method.value), *depth, *(ANY_DEPTH if is_display(node) else ())))
 
     def _report(self, file: FileTree, call: ast.Call, kind: str, leaf: ast.expr | None) -> None:
         movable(call, "a call that")
@@ -430,8 +454,10 @@ class Follower:
             return
         if not isinstance(function, ast.FunctionDef):
             raise Impossible("the value is returned from a function that cannot be followed")
+        self.giving.add(function)
         if function in self.entered:
-            where, call = self.entered[function]
+            self._once(function)
+            where, call = self.entered[function][0]
             self.flow.returned.append(Returned(function.name, file, where, call))
             self._from(where, call, part=part)
             return
@@ -441,6 +467,6 @@ class Follower:
         if any(isinstance(one, (ast.Yield, ast.YieldFrom)) for one in ast.walk(function)) or not is_plain(function):
             raise Impossible(f"`{function.name}()` is decorated, or yields")
         where, call = found
-        self.entered[function] = found
+        self.entered[function] = [found]
         self.flow.returned.append(Returned(function.name, file, where, call))
         self._from(where, call, part=part)

@@ -10,9 +10,9 @@ import statistics
 # Functions of Python that make a value of values and do nothing else.
 PURE_BUILTINS = frozenset(
     [
-        "abs", "all", "any", "bool", "bytes", "complex", "dict", "divmod", "float", "format", "frozenset", "hash",
-        "int", "len", "list", "max", "min", "pow", "repr", "reversed", "round", "set", "sorted", "str", "sum",
-        "tuple", "zip",
+        "abs", "all", "any", "bool", "bytes", "complex", "dict", "divmod", "enumerate", "float", "format",
+        "frozenset", "hash", "int", "len", "list", "max", "min", "pow", "repr", "reversed", "round", "set", "sorted",
+        "str", "sum", "tuple", "zip",
     ]
 )  # fmt: skip
 # Modules whose functions do so, but for those that write files or draw numbers.
@@ -48,9 +48,11 @@ SHAPED = frozenset(["expand", "flatten", "permute", "reshape", "squeeze", "trans
 # Methods that put their arguments into a container. `extend` and `update` iterate over theirs, `add` hashes it.
 STORES = frozenset(
     [
-        "append", "appendleft", "extend", "extendleft", "insert", "setdefault", "update",
+        "__setitem__", "append", "appendleft", "extend", "extendleft", "insert", "setdefault", "update",
     ]
 )  # fmt: skip
+# Those of them whose first argument is a key or a position.
+KEYED = frozenset(["__setitem__", "insert", "setdefault"])
 ITERATES = frozenset(
     [
         "extend", "extendleft", "update",

@@ -18,7 +18,8 @@ class Read(NamedTuple):
     `root` is the expression that is replaced, `operand` the tensor; `form` is what `defer` makes of it: "item", "list",
     "numpy" or "cpu". `extra` are arguments for a conversion on the device (a dtype). A read that is `inside` a host
     function (`math.sqrt(t)`) has the operand as root, and `whole` is the function's call. With `operand` None the
-    expression formats or writes tensors that are somewhere in it, or copies all of a structure ("tree").
+    expression formats or writes tensors that are somewhere in it, or copies all of a structure ("tree"). `alone` says
+    that nothing can change the tensor before it is read.
     """
 
     diagnostic: Diagnostic
@@ -27,6 +28,7 @@ class Read(NamedTuple):
     operand: ast.expr | None
     form: str
     extra: tuple[ast.expr, ...] = ()
+    alone: bool = False
 
 
 class Unreadable(NamedTuple):

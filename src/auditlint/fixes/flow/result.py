@@ -16,7 +16,7 @@ class Rewrite(NamedTuple):
     export by a deferred call. Of statements: "add", `x += value`, by an assignment; "guard", a test whose body only
     reports, by a deferred call; "delete" by nothing. "move": a copy to the device by one that is kept; `before` is the
     statement in front of which its cache is made. "detach", "clone": what is kept, by that of it. "mark": a function
-    that is marked as one that torch.compile leaves out.
+    that is marked as one that torch.compile leaves out. "gather": a comprehension of reads that are made all at once.
     """
 
     kind: str
@@ -50,6 +50,8 @@ class Flow:
         # Functions on the way that the hook calls: where anything in them is rewritten, other callers get that too.
         self.entered: list[Returned] = []
         self.doubts: list[str] = []
+        # Whether it is put into a namespace, in which only `auditlint.defer` looks for it.
+        self.namespaces = False
 
     def rewrite(self, kind: str, file: FileTree, node: ast.expr | ast.stmt, leaf: ast.expr | None = None) -> None:
         key = (file.filename, node)

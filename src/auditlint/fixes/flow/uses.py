@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import TypeAlias
 
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.operands import bindings_of
@@ -30,6 +31,81 @@ def computes(above: ast.AST, node: ast.expr) -> ast.expr | None:
         case ast.Call() if node in above.args:
             return above if _pure(above) else None
     return None
+
+
+def loops(file: FileTree, above: ast.AST, node: ast.expr) -> ast.expr | None:
+    """The comprehension that iterates over `node`, if it makes a host value of the elements and does nothing else."""
+    if not isinstance(above, ast.comprehension) or above.iter is not node:
+        return None
+    whole = file.parents[above]
+    if isinstance(whole, ast.GeneratorExp):
+        around = file.parents[whole]
+        if not (isinstance(around, ast.Call) and computes(around, whole) is around):
+            return None
+    elif not isinstance(whole, (ast.ListComp, ast.DictComp, ast.SetComp)):
+        return None
+    return whole if whole.generators[0] is above and all(map(_only_computes, _behind(whole))) else None
+
+
+Comprehension: TypeAlias = ast.ListComp | ast.DictComp | ast.SetComp | ast.GeneratorExp
+
+
+def _behind(whole: Comprehension) -> Iterator[ast.AST]:
+    """What a comprehension evaluates for each element: all but what it iterates over."""
+    first = set(map(id, ast.walk(whole.generators[0].iter)))
+    return (one for one in ast.walk(whole) if one is not whole and id(one) not in first)
+
+
+def _only_computes(node: ast.AST) -> bool:
+    match node:
+        case ast.comprehension(is_async=is_async):
+            return not is_async
+        case ast.Call(func=ast.Attribute(attr=attr)):
+            return attr in idioms.PURE_METHODS or _pure(node)
+        case ast.Call():
+            return _pure(node)
+        case ast.Lambda() | ast.Await() | ast.NamedExpr() | ast.Yield() | ast.YieldFrom():
+            return False
+    return True
+
+
+def bound_names(whole: Comprehension) -> set[str]:
+    """The names that a comprehension, or one inside its elements, gives to elements."""
+    return {one.id for one in _behind(whole) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+
+
+def free_names(whole: Comprehension) -> list[ast.expr]:
+    """The variables of the scope around, and attributes of such, that a comprehension looks up for each element.
+
+    Functions and modules that it calls are none of them.
+    """
+    bound = bound_names(whole)
+    called = {one.func for one in _behind(whole) if isinstance(one, ast.Call)}
+    called |= {one.value for one in called if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name)}
+    found: list[ast.expr] = []
+    waiting: list[ast.AST] = [one for one in ast.iter_child_nodes(whole) if one is not whole.generators[0]]
+    waiting += [whole.generators[0].target, *whole.generators[0].ifs]
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, ast.expr) and node not in called and (root := _variable(node)) is not None:
+            if isinstance(root.ctx, ast.Load) and root.id not in bound:
+                found.append(node)
+        elif node not in called or isinstance(node, ast.Attribute):
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def _variable(node: ast.expr) -> ast.Name | None:
+    """The variable of `variable.attribute.attribute`."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node if isinstance(node, ast.Name) else None
+
+
+def is_index(file: FileTree, node: ast.AST) -> bool:
+    """Whether a tuple is the index in `a[0, 1:]`: it may have no parentheses, and slices in it."""
+    above = file.parents[node]
+    return isinstance(node, ast.Tuple) and isinstance(above, ast.Subscript) and above.slice is node
 
 
 def _pure(call: ast.Call) -> bool:

@@ -64,11 +64,16 @@ def is_local(home: Named) -> bool:
     return not origins.parameter_of(home.file.outline, home.place)
 
 
-def rebinds(outline: Outline, function: Scope, target: ast.expr) -> bool:
-    """Whether a function binds the target itself anew: `self.last = value`, or a name declared nonlocal or global."""
+def rebinds(outline: Outline, function: Scope, target: ast.expr, home: Named | None) -> bool:
+    """Whether a function binds the target itself anew: `self.last = value`, or a name declared nonlocal or global.
+
+    Not where the target is a part of the container at `home`: `entry.last` after `entry = self.entries[name]`.
+    """
     path = dotted(target)
     names = outline.names(function)
     if not path or (len(path) == 1 and path[0] not in names.outer | names.module):
+        return False
+    if home is not None and outline.place(path, function) != home.place:
         return False
     for node in outline.nodes(function):
         targets = node.targets if isinstance(node, ast.Assign) else []

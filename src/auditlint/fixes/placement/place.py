@@ -98,7 +98,7 @@ def _prepare(
     if target is not None and home is not None and home.place.scope is stored_in.node and containers.is_local(home):
         return Nowhere("what the hook stores in is its own")
     known_as = origins.names_of(there, [home]) if home is not None else []
-    rebinds = target is not None and containers.rebinds(known[stored_in.filename].outline, stored_in.node, target)
+    rebinds = target is not None and containers.rebinds(known[stored_in.filename].outline, stored_in.node, target, home)
     inner = registrations.reached(there, hook, stored_in)
     inner |= registrations.strangers(known[stored_in.filename].outline, stored_in.node)
     read = bool(known_as) and readers.other_hook_reads(there, hook, stored_in, known_as)
