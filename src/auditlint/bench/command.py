@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from auditlint.console import CLEAN, FOUND, INTERRUPTED, UsageError, failed, new_parser, warned, write
+from auditlint.runtime.command import place
 from auditlint.runtime.report import BACKENDS
 
 if TYPE_CHECKING:
@@ -90,6 +92,21 @@ def names(text: str) -> list[str]:
     return [name for name in text.replace(",", " ").split() if name]
 
 
+def known(what: str, given: Sequence[str], there: Iterable[str]) -> list[str]:
+    """The given names, each once, in the order of those that there are.
+
+    Raises:
+        UsageError: there is none of such a name.
+    """
+    choices = list(there)
+    for name in given:
+        if name not in choices:
+            close = difflib.get_close_matches(name, choices, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(choices)}"
+            raise UsageError(f"no {what} `{name}`; {hint}")
+    return [name for name in choices if name in given]
+
+
 def latency(text: str) -> Latency:
     """The simulated device's latency model, with some of its numbers replaced."""
     from auditlint.bench.devices import LATENCY
@@ -105,6 +122,8 @@ def latency(text: str) -> Latency:
             raise argparse.ArgumentTypeError(f"not a number: {part!r}") from None
         if not 0.0 <= given[name] < float("inf"):
             raise argparse.ArgumentTypeError(f"not a latency: {part!r}")
+    if given.get("launch") == 0.0:
+        raise argparse.ArgumentTypeError("a launch that costs nothing leaves no time to measure")
     return LATENCY._replace(**given)
 
 
@@ -115,11 +134,7 @@ def check_places(args: argparse.Namespace) -> None:
         UsageError: it cannot.
     """
     for name in filter(None, (args.output, args.plot)):
-        folder = os.path.dirname(os.path.abspath(name))
-        place = name if os.path.exists(name) else folder
-        if os.path.isdir(name) or not os.path.isdir(folder) or not os.access(place, os.W_OK):
-            why = "is a folder" if os.path.isdir(name) else "cannot be written"
-            raise UsageError(f"{name}: {why}" + ("" if os.path.isdir(folder) else f": no folder {folder}"))
+        place(name)
     if not args.plot:
         return
     if os.path.splitext(args.plot)[1].lower() not in PICTURES:
@@ -131,7 +146,7 @@ def check_places(args: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def threads(count: int):  # type: ignore[no-untyped-def]
+def threads(count: int) -> Iterator[None]:
     """Let torch's CPU kernels use so many threads in the block."""
     import torch
 

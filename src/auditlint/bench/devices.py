@@ -59,11 +59,11 @@ def opened(backend: str, latency: Latency = LATENCY) -> Iterator[Device]:
     Raises:
         UsageError: there is no such device here.
     """
-    chosen = choose(backend)
     before = CLOCK.latency
     CLOCK.latency = latency
     try:
         try:
+            chosen = choose(backend)
             with count_syncs(chosen):  # shows that the device is there, and that its syncs can be counted
                 environment = chosen.environment()
         except Unavailable as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 
 from auditlint.bench import command, devices, models, overhead, records, tables, trials
@@ -23,7 +22,7 @@ def run(arguments: list[str]) -> int:
     add("--arms", type=command.names, action="extend", metavar="NAMES", help=f"some of {', '.join(ARMS)}")
     args = parser.parse_args(arguments)
     command.check_places(args)
-    names = _arms(args.arms)
+    names = overhead.with_bases(command.known("arm", args.arms or list(ARMS), ARMS))
     with command.threads(args.threads), devices.opened(args.backend, args.latency or devices.LATENCY) as device:
         model, about = command.built(args, device, args.tokens)
         models.check_generates(about["model"], model, device.torch_device)
@@ -57,12 +56,3 @@ def run(arguments: list[str]) -> int:
             pictures.overhead(record, timeline.of_one_token(model, study.hooks, device), path)
 
         return command.finish(record, args, tables.overhead, draw)
-
-
-def _arms(given: list[str] | None) -> list[str]:
-    for name in given or ():
-        if name not in ARMS:
-            close = difflib.get_close_matches(name, ARMS, n=1)
-            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(ARMS)}"
-            raise UsageError(f"no arm `{name}`; {hint}")
-    return overhead.with_bases(given or list(ARMS))

@@ -39,6 +39,70 @@ def overhead(record: Mapping[str, Any], timelines: Sequence[Timeline], path: str
     _save(figure, record, f"What an audit costs{_model(record)}", path, without)
 
 
+MARKS = {
+    "none": (GREY, "o"),
+    "no-op": ("black", "x"),
+    "item": (VERMILION, "s"),
+    "cpu": (ORANGE, "D"),
+    "deferred": (SKY, "^"),
+    "bank": (BLUE, "v"),
+    "bank-compiled": (GREEN, "P"),
+}
+
+
+def probes(record: Mapping[str, Any], path: str) -> None:
+    """Time of a token by the number of probes, one panel a scope: medians as lines, up to the 99th percentile a bar.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    scopes = list(dict.fromkeys(point["scope"] for point in record["points"]))
+    figure = Figure(figsize=(1.4 + 4.4 * len(scopes), 5.4), layout="constrained")
+    panels = figure.subplots(1, len(scopes), sharey=True, squeeze=False)[0]
+    names: list[str] = []
+    for axes, scope in zip(panels, scopes, strict=True):
+        points = [point for point in record["points"] if point["scope"] == scope]
+        names = list(dict.fromkeys([*names, *(name for point in points for name in point["configurations"])]))
+        _by_count(axes, points, names)
+        layers = 1 if scope == "one-layer" else len(record["config"]["layers"])
+        axes.set_title(f"{scope.replace('-', ' ')} ({layers})", fontsize=10)
+        axes.set_xlabel("probes a layer")
+    panels[0].set_ylabel("microseconds a token: median, and up to p99")
+    handles, labels = panels[0].get_legend_handles_labels()
+    panels[0].legend(handles, labels, fontsize=8, frameon=False, loc="upper left")
+    _save(figure, record, f"What probes cost: {record['config']['parameters'] / 1e6:.1f}M parameters", path)
+
+
+def _by_count(axes: Any, points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    for place, name in enumerate(names):
+        found = [
+            (point["probes"], point["configurations"][name]) for point in points if name in point["configurations"]
+        ]
+        # A little apart, so that arms that cost the same can all be seen.
+        counts = [count * 1.06 ** (place - len(names) / 2) for count, _ in found]
+        middles = [arm["p50_us"] for _, arm in found]
+        above = [arm["p99_us"] - arm["p50_us"] for _, arm in found]
+        colour, mark = MARKS[name]
+        axes.errorbar(
+            counts,
+            middles,
+            yerr=[[0.0] * len(found), above],
+            color=colour,
+            marker=mark,
+            markersize=5,
+            linewidth=1.2,
+            capsize=2,
+            label=name,
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = sorted({point["probes"] for point in points})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.grid(color="#dddddd")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def _speeds(axes: Any, arms: Mapping[str, Any]) -> None:
     names = list(arms)
     for row, arm in enumerate(arms.values()):
@@ -74,7 +138,7 @@ def _timelines(axes: Any, timelines: Sequence[Timeline]) -> None:
                     for span in timeline.spans
                     if (span.where, span.what) == (where, what)
                 ]
-                axes.broken_barh(bars, (top, 0.8), facecolors=COLOURS[what], edgecolor="white", linewidth=0.3)
+                axes.broken_barh(bars, (top, 0.8), facecolors=COLOURS[what], linewidth=0)
         end = max(span.end for span in timeline.spans)
         axes.annotate(
             f"{end:.0f} us", (end, row * 2.6 + 1.4), (5, 0), textcoords="offset points", va="center", fontsize=9

@@ -13,6 +13,7 @@ from auditlint import __version__
 from auditlint.bench import verdicts
 from auditlint.bench.devices import Device
 from auditlint.bench.overhead import Outcome, Study
+from auditlint.bench.probes import TOLERANCE, Measured, Plan, Point, ProbeStudy, percentile
 
 CRITERIA = {
     "strict_below": verdicts.STRICT_BELOW,
@@ -85,4 +86,45 @@ def _arm(outcome: Outcome, base: Outcome | None) -> dict[str, Any]:
             "largest_difference": difference.largest if difference.largest == difference.largest else None,
             "tolerance": difference.tolerance,
         },
+    }
+
+
+def probes(
+    study: ProbeStudy, device: Device, command: Sequence[str], config: Mapping[str, Any], plan: Plan
+) -> dict[str, Any]:
+    """The record of a probe study, of arms that finished a trial."""
+    return {
+        **header("probes", command, device, config),
+        "points": [
+            _point(point, {name: one for name, one in arms.items() if one.trials}, plan)
+            for point, arms in study.points.items()
+            if any(one.trials for one in arms.values())
+        ],
+        "left_out": study.left_out,
+        "interrupted": study.interrupted,
+        "audit_data_equal": study.readouts_equal,
+        "tolerance": TOLERANCE,
+    }
+
+
+def _point(point: Point, arms: Mapping[str, Measured], plan: Plan) -> dict[str, Any]:
+    return {
+        "probes": point.probes,
+        "scope": point.scope,
+        "configurations": {name: _probe_arm(measured, plan) for name, measured in arms.items()},
+    }
+
+
+def _probe_arm(measured: Measured, plan: Plan) -> dict[str, Any]:
+    times = [time for trial in measured.trials for time in trial]
+    worst = measured.difference
+    return {
+        "execution": measured.arm.execution,
+        "trials": [{"token_us": [round(time, 3) for time in trial]} for trial in measured.trials],
+        "p50_us": percentile(times, 0.50),
+        "p99_us": percentile(times, 0.99),
+        "syncs_per_token": measured.syncs / plan.tokens,
+        "syncs_in_hooks_per_token": measured.syncs_in_hooks / plan.tokens,
+        "d2h_bytes_per_token": None if measured.d2h_bytes is None else measured.d2h_bytes / plan.tokens,
+        "largest_difference": worst if worst is not None and worst == worst else None,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from auditlint.bench import verdicts
@@ -31,6 +31,50 @@ def overhead(record: Mapping[str, Any]) -> str:
         *_closing(record),
     ]
     return "\n".join(lines) + "\n"
+
+
+def probes(record: Mapping[str, Any]) -> str:
+    """The tables of a probe study, from its record."""
+    config = record["config"]
+    lines = [
+        *_head(record),
+        *_wrapped(
+            f"{config['parameters'] / 1e6:.1f}M parameters, {len(config['layers'])} layers, {config['tokens']} tokens "
+            f"a trial, readouts flushed every {config['flush_every']} tokens"
+        ),
+    ]
+    for point in record["points"]:
+        count, layers = point["probes"], 1 if point["scope"] == "one-layer" else len(config["layers"])
+        title = f"{count} x {layers}, {point['scope']}"
+        lines += ["", f"{title:<24}{'p50 us':>10}{'p99 us':>10}{'syncs':>10}{'in hooks':>11}{'bytes to host':>15}"]
+        lines += [_probe_arm(name, arm) for name, arm in point["configurations"].items()]
+    return "\n".join([*lines, "", *_probes_closing(record)]) + "\n"
+
+
+def _probe_arm(name: str, arm: Mapping[str, Any]) -> str:
+    sent = "-" if arm["d2h_bytes_per_token"] is None else f"{arm['d2h_bytes_per_token']:.1f}"
+    return (
+        f"  {name:<22}{arm['p50_us']:>10.1f}{arm['p99_us']:>10.1f}{arm['syncs_per_token']:>10.2f}"
+        f"{arm['syncs_in_hooks_per_token']:>11.2f}{sent:>15}"
+    )
+
+
+def _probes_closing(record: Mapping[str, Any]) -> list[str]:
+    lines = _wrapped(
+        "Probes x layers; all figures are for one token. The device is synchronised around each token; p99 holds the "
+        "tokens at which readouts are flushed."
+    )
+    if record["environment"]["times"] == "simulated":
+        lines += _wrapped(
+            "Virtual time leaves out what the host computes by itself, as arm cpu does, and Python's own."
+        )
+    for name, why in record["left_out"].items():
+        lines += _wrapped(f"Left out: {name}: {why}.")
+    if record["audit_data_equal"] is None:
+        return [*lines, "Readouts: fewer than two arms read some, so there is nothing to compare."]
+    if record["audit_data_equal"]:
+        return [*lines, f"Readouts: equal in all arms, within {record['tolerance']:g} of the largest."]
+    return [*lines, "READOUTS DIFFER: the arms cannot be compared."]
 
 
 def _trials(arms: Mapping[str, Any]) -> str:
@@ -75,7 +119,10 @@ def _closing(record: Mapping[str, Any]) -> list[str]:
         f"above CATASTROPHIC; `?`: the interval reaches into another verdict. {criteria['note']}"
     )
     if record["environment"]["times"] == "simulated":
-        lines += _wrapped("Virtual time has no noise: all trials of an arm take the same time, to rounding.")
+        lines += _wrapped(
+            "Virtual time has no noise, so all trials of an arm take the same time, to rounding; it leaves out what "
+            "Python itself takes."
+        )
     for name, why in record["left_out"].items():
         lines += _wrapped(f"Left out: {name}: {why}.")
     return lines + _equality(record)
@@ -109,9 +156,3 @@ def _percent(fraction: float) -> str:
 
 def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
-
-
-def columns(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Cells in columns, the first to the left and the others to the right."""
-    first, *rest = zip(cells, widths, strict=True)
-    return f"{first[0]:<{first[1]}}" + "".join(f"{cell:>{width}}" for cell, width in rest)

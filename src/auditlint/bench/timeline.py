@@ -13,7 +13,7 @@ from auditlint.bench.audited import Hook
 from auditlint.bench.devices import Device
 from auditlint.runtime.simulation.clock import CLOCK, Span
 
-SHOWN = ("naive", "packed")
+SHOWN = ("naive", "deferred")
 WARM_UP = 2  # tokens before the one that is shown
 
 
