@@ -126,6 +126,8 @@ def mixture(sizes: Sizes, positions: int, seed: int = 0) -> MixtureOfExperts:
     state = torch.get_rng_state()
     try:
         torch.manual_seed(seed)
-        return MixtureOfExperts(sizes, positions).eval()
+        model = MixtureOfExperts(sizes, positions)
+        model.eval()
+        return model
     finally:
         torch.set_rng_state(state)

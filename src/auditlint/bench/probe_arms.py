@@ -69,14 +69,14 @@ def deferred(model: torch.nn.Module, probes: Probes, every: int) -> Iterator[Rea
 def cpu(model: torch.nn.Module, probes: Probes, every: int) -> Iterator[Reader]:
     """One `.cpu()` of the hidden state for each layer; all products are the host's."""
     on_host = {layer: weights.cpu() for layer, weights in probes.weights.items()}
-    found: dict[str, list[list[float]]] = {layer: [] for layer in on_host}
+    found: dict[str, list[torch.Tensor]] = {layer: [] for layer in on_host}
 
     def hook(layer: str) -> Callable[[torch.Tensor], None]:
         weights, rows = on_host[layer], found[layer]
-        return lambda hidden: rows.append((weights @ hidden.cpu()).tolist())
+        return lambda hidden: rows.append(weights @ hidden.cpu())
 
     def take() -> Readouts:
-        taken = _by_probe({layer: torch.tensor(rows) for layer, rows in found.items() if rows})
+        taken = _by_probe({layer: torch.stack(rows) for layer, rows in found.items() if rows})
         for rows in found.values():
             rows.clear()
         return taken

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -40,6 +42,8 @@ def header(study: str, command: Sequence[str], device: Device, config: Mapping[s
             "times": "simulated" if device.simulated else "measured",
             "label": device.label,
             **device.environment._asdict(),
+            "platform": f"{platform.system()} {platform.machine()}",  # the whole of it names people's machines
+            "cpus": os.cpu_count(),
             "auditlint": __version__,
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         },

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from auditlint.bench import verdicts
+from auditlint.console import count
 
 WIDTH = 80
 
@@ -19,10 +20,10 @@ def overhead(record: Mapping[str, Any]) -> str:
         *_head(record),
         *_wrapped(
             f"{config['parameters'] / 1e6:.1f}M parameters, {config['hooks']} hooks a pass, {config['tokens']} tokens, "
-            f"{_trials(arms)} trials an arm"
+            f"{_trials(arms)} an arm"
         ),
         "",
-        f"{'arm':<16}{'tokens/s':>9}  {'range':<17}{'overhead':>9}  {'95% interval':<18}verdict",
+        f"{'arm':<15}{'tokens/s':>8}  {'range':<14}{'overhead':>8}  {'95% interval':<17}verdict",
         *(_speed(name, arm) for name, arm in arms.items()),
         "",
         f"{'a token of':<16}{'syncs':>9}{'in hooks':>11}{'bytes to host':>16}{'bytes of log':>15}",
@@ -44,8 +45,8 @@ def probes(record: Mapping[str, Any]) -> str:
         ),
     ]
     for point in record["points"]:
-        count, layers = point["probes"], 1 if point["scope"] == "one-layer" else len(config["layers"])
-        title = f"{count} x {layers}, {point['scope']}"
+        layers = 1 if point["scope"] == "one-layer" else len(config["layers"])
+        title = f"{point['probes']} x {layers}, {point['scope']}"
         lines += ["", f"{title:<24}{'p50 us':>10}{'p99 us':>10}{'syncs':>10}{'in hooks':>11}{'bytes to host':>15}"]
         lines += [_probe_arm(name, arm) for name, arm in point["configurations"].items()]
     return "\n".join([*lines, "", *_probes_closing(record)]) + "\n"
@@ -79,7 +80,7 @@ def _probes_closing(record: Mapping[str, Any]) -> list[str]:
 
 def _trials(arms: Mapping[str, Any]) -> str:
     counts = sorted({len(arm["trials"]) for arm in arms.values()})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return count(counts[0], "trial") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} trials"
 
 
 def _head(record: Mapping[str, Any]) -> list[str]:
@@ -90,11 +91,11 @@ def _head(record: Mapping[str, Any]) -> list[str]:
 
 def _speed(name: str, arm: Mapping[str, Any]) -> str:
     low, high = (_number(end) for end in arm["spread"])
-    line = f"{name:<16}{_number(arm['median']):>9}  {f'{low} to {high}':<17}"
+    line = f"{name:<15}{_number(arm['median']):>8}  {f'{low} to {high}':<14}"
     if arm["overhead"] is None:
-        return line.rstrip() if name == arm["base"] else f"{line}{'':>9}  {'':<18}no baseline"
+        return line.rstrip() if name == arm["base"] else f"{line}{'':>8}  {'':<17}no baseline"
     shown = "" if arm["ci95"] is None else " to ".join(_percent(end) for end in arm["ci95"])
-    return f"{line}{_percent(arm['overhead']):>9}  {shown:<18}{_verdict(arm)}"
+    return f"{line}{_percent(arm['overhead']):>8}  {shown:<17}{_verdict(arm)}"
 
 
 def _verdict(arm: Mapping[str, Any]) -> str:
@@ -151,7 +152,8 @@ def _number(value: float) -> str:
 
 
 def _percent(fraction: float) -> str:
-    return f"{fraction * 100:.2f}%".replace("-0.00%", "0.00%")
+    percent = fraction * 100
+    return f"{percent:.1f}%" if abs(percent) >= 10 else f"{percent:.2f}%".replace("-0.00%", "0.00%")
 
 
 def _wrapped(text: str) -> list[str]:

@@ -43,7 +43,7 @@ def _nbytes(value: Any) -> int:
 def _distinct(tensor: torch.Tensor) -> int:
     if tensor.layout is not torch.strided:
         return 0
-    count = 1
+    count = int(tensor.element_size())
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         count *= size if stride else min(size, 1)
-    return count * tensor.element_size()
+    return count
