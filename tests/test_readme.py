@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -24,6 +25,7 @@ RUNTIME = (ROOT / "docs" / "runtime.md").read_text(encoding="utf-8")
 DEFERRAL = (ROOT / "docs" / "deferral.md").read_text(encoding="utf-8")
 BUFFERS = (ROOT / "docs" / "defer-buffers.md").read_text(encoding="utf-8")
 FIXING = (ROOT / "docs" / "fixing.md").read_text(encoding="utf-8")
+BENCH = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
 VALIDATION = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
 GUIDES = {
     "README.md": README,
@@ -34,6 +36,7 @@ GUIDES = {
     "docs/deferral.md": DEFERRAL,
     "docs/defer-buffers.md": BUFFERS,
     "docs/fixing.md": FIXING,
+    "docs/bench.md": BENCH,
 }
 
 
@@ -149,7 +152,12 @@ def test_the_second_command_is_the_one_that_the_checks_run() -> None:
 
 def test_the_flags_that_are_named_exist() -> None:
     known = set()
-    for arguments in (["--help"], ["--runtime-check", "--help"], ["validate-rules", "--help"]):
+    helps = [["--help"], ["--runtime-check", "--help"], ["validate-rules", "--help"]]
+    if importlib.util.find_spec("torch"):  # else there is nothing to bench
+        helps += [["bench", "overhead", "--help"], ["bench", "probes", "--help"]]
+    else:
+        known |= set(re.findall(r"--[a-z-]+", BENCH))
+    for arguments in helps:
         known |= set(re.findall(r"--[a-z][a-z-]+", _auditlint(*arguments).stdout))
     known |= {"--sync-backend"}  # pytest's
     known |= {"--nproc-per-node"}  # torchrun's

@@ -27,6 +27,7 @@ class Whole(torch.nn.Module):
         self.embedding = torch.nn.Embedding(13, 8)
         self.layers = torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(2))
         self.head = torch.nn.Linear(8, 13)
+        self.unused = torch.nn.Linear(8, 8)
 
     def hidden(self, ids):
         x = self.embedding(ids)
@@ -163,6 +164,7 @@ def test_a_twin_has_hooks_of_its_own_and_the_same_weights(own):
         (["overhead", "--model", "own_models:number"], "--model own_models:number: the factory returned int"),
         (["overhead", "--model", "own_models:raises"], "own_models:raises cannot generate: a pass over token ids"),
         (["overhead", "--model", "own_models:flat"], "own_models:flat cannot generate: a pass over token ids"),
+        (["overhead", "--model", "own_models:Whole", "--layers", "unused"], "layer unused returns no vectors"),
         (["overhead", "--model", "own_models:Bare"], "no layer of Bare is selected"),
         (["probes", "--probes", "0"], "argument --probes: not a number of 1 or more: '0'"),
         (["probes", "--probes", "1001"], "argument --probes: not counts from 1 to 1000: '1001'"),

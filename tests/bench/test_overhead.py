@@ -75,6 +75,11 @@ def test_an_arm_brings_what_it_is_compared_with(bench):
     assert run.record["audit_data_equal"] is None and run.record["configurations"]["packed"]["ci95"] is None
 
 
+def test_one_token_is_enough(bench):
+    run = bench("overhead", "--backend", "cpu", "--tokens", "1", "--trials", "1", "--arms", "naive,packed,buffer")
+    assert (run.status, run.record["audit_data_equal"]) == (0, True)
+
+
 def test_arms_that_cannot_run_are_left_out_with_the_reason(bench):
     arms = "none,buffer-compiled,buffer-graphs"
     run = bench("overhead", "--backend", "simulated", "--tokens", "3", "--trials", "1", "--arms", arms)

@@ -73,10 +73,7 @@ def packed(model: torch.nn.Module, hooks: Sequence[Hook], count: int, device: to
 def buffer(model: torch.nn.Module, hooks: Sequence[Hook], count: int, device: torch.device) -> Iterator[Recorder]:
     """Hooks write to buffers on the device, and after the generation all are read in one transfer."""
     # A few rows more than a generation needs: passes that warm up for a CUDA graph write, too.
-    buffers = {
-        hook: DeviceBuffer(_columns(hook, module), count + 8, device=device)
-        for hook, module in layers_of(model, hooks).items()
-    }
+    buffers = {hook: DeviceBuffer(_columns(hook), count + 8, device=device) for hook in hooks}
 
     def begin() -> None:
         for one in buffers.values():
@@ -164,15 +161,5 @@ def _defer(value: torch.Tensor) -> Any:
     return defer(value, "list" if value.dim() else "item", fresh=True)
 
 
-def _columns(hook: Hook, module: torch.nn.Module) -> list[str]:
-    if hook.what == "norm":
-        return ["norm"]
-    return [f"expert {number}" for number in range(_experts(module))]
-
-
-def _experts(module: torch.nn.Module) -> int:
-    """How many experts a router chooses among: the rows of its weight, (experts, width)."""
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, torch.Tensor) or weight.dim() != 2:
-        weight = next(parameter for parameter in module.parameters() if parameter.dim() == 2)
-    return int(weight.shape[0])
+def _columns(hook: Hook) -> list[str]:
+    return ["norm"] if hook.what == "norm" else [f"expert {number}" for number in range(hook.values)]

@@ -21,10 +21,14 @@ TOLERANCE = 1e-3
 
 
 class Hook(NamedTuple):
-    """One hook: which layer, by its name in the model, and what is captured there, "norm" or "router"."""
+    """One hook: which layer, by its name in the model, and what is captured there, "norm" or "router".
+
+    `values` is how many numbers that are: 1 for a norm, the number of experts for a router.
+    """
 
     layer: str
     what: str
+    values: int = 1
 
     @property
     def statistic(self) -> Callable[[torch.Tensor], torch.Tensor]:

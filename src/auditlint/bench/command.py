@@ -80,6 +80,10 @@ def new_study(name: str, description: str) -> argparse.ArgumentParser:
 SIZES = {"blocks": 4, "width": 256, "heads": 4, "experts": 8, "chosen": 2, "hidden": 1536, "vocabulary": 8192}
 
 
+# Tokens that are generated before a study, to see that a model can, and to warm up for a CUDA graph.
+MOST_UNTIMED = 4
+
+
 def number(text: str) -> int:
     """A flag's number, which is 1 or more."""
     if not text.isdecimal() or int(text) < 1:
@@ -175,7 +179,7 @@ def built(args: argparse.Namespace, device: Device, positions: int) -> tuple[Any
             raise UsageError(f"--width {sizes.width} is no even multiple of --heads {sizes.heads}")
         if sizes.chosen > sizes.experts:
             raise UsageError(f"--chosen {sizes.chosen} of --experts {sizes.experts} cannot be chosen")
-        model = mixture.mixture(sizes, positions)
+        model = mixture.mixture(sizes, max(positions, MOST_UNTIMED))
         about = {"model": "built-in mixture of experts", "sizes": sizes._asdict(), "seed": 0}
     try:
         model = model.to(device.torch_device)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 
 from auditlint.console import UsageError
+from auditlint.defer.layer_buffers import first_tensor
 
 PROTOCOL = "a pass over token ids, (1, tokens), has to give logits, (1, tokens, vocabulary)"
 
@@ -99,6 +101,35 @@ def logits(output: Any) -> torch.Tensor:
         raise UsageError(f"{PROTOCOL}; it gave {type(found).__name__}")
     if found.dim() != 3 or found.shape[0] != 1:
         raise UsageError(f"{PROTOCOL}; it gave a tensor of shape {tuple(found.shape)}")
+    return found
+
+
+def widths(model: torch.nn.Module, device: torch.device, layers: Iterable[str]) -> dict[str, int]:
+    """The last dimension of each layer's output, of its first tensor, from one pass.
+
+    Raises:
+        UsageError: a layer does not run, or returns no tensor of vectors, (..., tokens, width).
+    """
+    found: dict[str, int] = {}
+
+    def note(layer: str) -> Callable[[torch.nn.Module, Any, Any], None]:
+        def hook(module: torch.nn.Module, args: Any, output: Any) -> None:
+            with contextlib.suppress(TypeError):
+                tensor = first_tensor(output)
+                if tensor.dim() > 1:
+                    found[layer] = int(tensor.shape[-1])
+
+        return hook
+
+    copied = twin(model)
+    for layer in layers:
+        copied.get_submodule(layer).register_forward_hook(note(layer))
+    with torch.no_grad():
+        for _ in tokens(copied, copied, device, 1):
+            pass
+    for layer in layers:
+        if layer not in found:
+            raise UsageError(f"layer {layer} returns no vectors, (..., tokens, width): name others with --layers")
     return found
 
 

@@ -116,8 +116,7 @@ def study(
     Raises:
         UsageError: the model cannot generate, or has no layers to hook.
     """
-    models.check_generates(type(model).__name__, model, device.torch_device)
-    found = Study(audited.chosen(model, layers))
+    found = Study(_hooks(model, device, layers))
     compiled = any(ARMS[name].execution == COMPILED for name in names)
     with contextlib.ExitStack() as undo, torch.no_grad(), hooks_told_apart(compiled):
         try:
@@ -131,6 +130,12 @@ def study(
         except KeyboardInterrupt:
             found.interrupted = True
     return found
+
+
+def _hooks(model: torch.nn.Module, device: Device, layers: Sequence[str]) -> tuple[Hook, ...]:
+    hooks = audited.chosen(model, layers)
+    widths = models.widths(model, device.torch_device, [hook.layer for hook in hooks])
+    return tuple(hook if hook.what == "norm" else hook._replace(values=widths[hook.layer]) for hook in hooks)
 
 
 def _opened(

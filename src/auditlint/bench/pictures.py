@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from auditlint.bench.tables import percent
 from auditlint.bench.timeline import Timeline
 
 # Of M. Okabe and K. Ito's palette, whose colours the colour-blind can tell apart.
@@ -110,7 +111,7 @@ def _speeds(axes: Any, arms: Mapping[str, Any]) -> None:
         low, high = arm["median_ci95"] or (median, median)
         axes.barh(row, median, height=0.62, color=GREY if arm["overhead"] is None else SKY, zorder=2)
         axes.errorbar(median, row, xerr=[[median - low], [high - median]], color="black", capsize=4, zorder=3)
-        said = "baseline" if arm["overhead"] is None else f"{arm['overhead'] * 100:+.1f} %  {arm['verdict']}"
+        said = "baseline" if arm["overhead"] is None else f"{percent(arm['overhead'])}  {arm['verdict']}"
         axes.annotate(
             f"{median:.4g}   {said}",
             (max(median, high), row),

@@ -103,12 +103,12 @@ def study(
     with its syncs being counted, once to warm up. An interrupt ends the study and keeps what was finished.
 
     Raises:
-        UsageError: a layer has no tensor of hidden states to probe.
+        UsageError: a layer returns no tensor of hidden states to probe.
     """
     found = ProbeStudy(tuple(layers))
     compiled = any(PROBE_ARMS[name].execution == COMPILED for name in names)
     with torch.no_grad(), hooks_told_apart(compiled):
-        widths = _widths(model, device, layers)
+        widths = models.widths(model, device.torch_device, layers)
         try:
             for point in points:
                 measured = found.points[point] = {}
@@ -128,31 +128,6 @@ def study(
 
 def _name(point: Point, arm: str) -> str:
     return f"{point.probes} {point.scope} {arm}"
-
-
-def _widths(model: torch.nn.Module, device: Device, layers: Sequence[str]) -> dict[str, int]:
-    """The width of each layer's output, from one pass."""
-    widths: dict[str, int] = {}
-    copy = models.twin(model)
-
-    def note(layer: str) -> Callable[[torch.nn.Module, Any, Any], None]:
-        def hook(module: torch.nn.Module, args: Any, output: Any) -> None:
-            tensor = output[0] if isinstance(output, (tuple, list)) and output else output
-            if isinstance(tensor, torch.Tensor) and tensor.dim() > 1:
-                widths[layer] = int(tensor.shape[-1])
-
-        return hook
-
-    for layer in layers:
-        copy.get_submodule(layer).register_forward_hook(note(layer))
-    for _ in models.tokens(copy, copy, device.torch_device, 1):
-        pass
-    for layer in layers:
-        if layer not in widths:
-            raise UsageError(
-                f"layer {layer} does not return hidden states, (..., tokens, width): name others: --layers"
-            )
-    return widths
 
 
 def _probes(layers: Sequence[str], widths: dict[str, int], count: int, seed: int, device: Device) -> Probes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import platform
 import statistics
@@ -86,8 +87,7 @@ def _arm(outcome: Outcome, base: Outcome | None) -> dict[str, Any]:
         else {
             "equal": difference.equal,
             "tokens_compared": difference.tokens_compared,
-            # NaN is no JSON: something is missing, and there is no difference to name.
-            "largest_difference": difference.largest if difference.largest == difference.largest else None,
+            "largest_difference": _finite(difference.largest),
             "tolerance": difference.tolerance,
         },
     }
@@ -121,7 +121,6 @@ def _point(point: Point, arms: Mapping[str, Measured], plan: Plan) -> dict[str, 
 
 def _probe_arm(measured: Measured, plan: Plan) -> dict[str, Any]:
     times = [time for trial in measured.trials for time in trial]
-    worst = measured.difference
     return {
         "execution": measured.arm.execution,
         "trials": [{"token_us": [round(time, 3) for time in trial]} for trial in measured.trials],
@@ -130,5 +129,10 @@ def _probe_arm(measured: Measured, plan: Plan) -> dict[str, Any]:
         "syncs_per_token": measured.syncs / plan.tokens,
         "syncs_in_hooks_per_token": measured.syncs_in_hooks / plan.tokens,
         "d2h_bytes_per_token": None if measured.d2h_bytes is None else measured.d2h_bytes / plan.tokens,
-        "largest_difference": worst if worst is not None and worst == worst else None,
+        "largest_difference": _finite(measured.difference),
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """None for what JSON has no word for: with NaN, something is missing and there is no difference to name."""
+    return value if value is not None and math.isfinite(value) else None

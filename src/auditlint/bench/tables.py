@@ -94,8 +94,8 @@ def _speed(name: str, arm: Mapping[str, Any]) -> str:
     line = f"{name:<15}{_number(arm['median']):>8}  {f'{low} to {high}':<14}"
     if arm["overhead"] is None:
         return line.rstrip() if name == arm["base"] else f"{line}{'':>8}  {'':<17}no baseline"
-    shown = "" if arm["ci95"] is None else " to ".join(_percent(end) for end in arm["ci95"])
-    return f"{line}{_percent(arm['overhead']):>8}  {shown:<17}{_verdict(arm)}"
+    shown = "" if arm["ci95"] is None else " to ".join(percent(end) for end in arm["ci95"])
+    return f"{line}{percent(arm['overhead']):>8}  {shown:<17}{_verdict(arm)}"
 
 
 def _verdict(arm: Mapping[str, Any]) -> str:
@@ -151,9 +151,10 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.3f}"
 
 
-def _percent(fraction: float) -> str:
-    percent = fraction * 100
-    return f"{percent:.1f}%" if abs(percent) >= 10 else f"{percent:.2f}%".replace("-0.00%", "0.00%")
+def percent(fraction: float) -> str:
+    """A fraction in percent, with three digits or two decimals."""
+    value = fraction * 100
+    return f"{value:.1f}%" if abs(value) >= 10 else f"{value:.2f}%".replace("-0.00%", "0.00%")
 
 
 def _wrapped(text: str) -> list[str]:
