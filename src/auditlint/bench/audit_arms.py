@@ -56,7 +56,7 @@ def deferred(model: torch.nn.Module, hooks: Sequence[Hook], count: int, device: 
     def read(log: list[Entry]) -> None:
         for entry in log:
             what = "norm" if "norm" in entry else "router"
-            entry[what] = _read(entry[what])  # auditlint: allow-sync the arm that reads one by one
+            entry[what] = _read(entry[what])
 
     with _logged(model, hooks, _keep, read) as recorder:
         yield recorder
