@@ -7,7 +7,17 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from auditlint.diagnostics import Step
-from auditlint.fixes.placement import containers, models, origins, points, presence, readers, registrations, removal
+from auditlint.fixes.placement import (
+    containers,
+    exposure,
+    models,
+    origins,
+    points,
+    presence,
+    readers,
+    registrations,
+    removal,
+)
 from auditlint.fixes.placement.models import Pass
 from auditlint.fixes.placement.origins import File, Named
 from auditlint.fixes.placement.points import FLUSH, Look, Point, Written
@@ -158,6 +168,9 @@ def _checked(search: _Search, found: Placement) -> Placement:
     outlines = {file.filename: file.outline for file in search.files}
     if search.read:
         found = found._replace(safe=False, words=f"{found.words}; another hook reads it")
+    reader = exposure.exposed(search.files, search.home, search.inner, found.points)
+    if reader:
+        found = found._replace(safe=False, words=f"{found.words}; {reader}")
     if any(presence.is_skipped(outlines[each.filename], each) for each in found.points):
         found = found._replace(safe=False, words=f"{found.words}; an error would skip it")
     needed = [each for each in found.points if not points.standing(outlines[each.filename], each)]
@@ -234,7 +247,8 @@ def _look(search: _Search, file: File, scope: Scope, depth: int, named: bool) ->
     if not calls:
         return None
     aliases = [name for each in here for name in readers.aliases(search.containers, file, scope, each.path)]
-    return Look(file.filename, file.outline, scope, calls, here, sites, search.raises, aliases)
+    elsewhere = exposure.readers_elsewhere(search.files, file, search.home)
+    return Look(file.filename, file.outline, scope, calls, here, sites, search.raises, aliases, elsewhere)
 
 
 def _runs_behind(file: Outline, scope: Scope, wanted: Pass, depth: int, sites: Sequence[ast.Call]) -> list[ast.Call]:
