@@ -187,6 +187,9 @@ def _runs_itself(outline: Outline, call: ast.Call, scope: Scope, wanted: Pass) -
         return _goes_backward(name, path, func)
     if wanted.kind == "step":
         return name == "step" and isinstance(func, ast.Attribute)
+    if isinstance(func, ast.Call):  # `Sequential(*layers)(x)`
+        made_of = [each.value if isinstance(each, ast.Starred) else each for each in func.args]
+        return any(outline.place(dotted(each), scope) in wanted.stems for each in made_of if dotted(each))
     if not path or _CARRIED.search(".".join(path[-2:-1]).lower()):
         return False
     if wanted.anything and _is_named_model(path):

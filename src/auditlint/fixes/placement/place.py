@@ -22,7 +22,7 @@ from auditlint.fixes.placement.models import Pass
 from auditlint.fixes.placement.origins import File, Named
 from auditlint.fixes.placement.points import FLUSH, Look, Point, Written
 from auditlint.fixes.placement.registrations import Function, Site
-from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, last, outline, own
+from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, is_mangled, last, outline, own
 
 __all__ = ["Files", "Function", "Nowhere", "Placement", "Point", "place"]
 
@@ -277,6 +277,8 @@ def _written(search: _Search, file: File, scope: Scope) -> list[Written]:
             continue
         if len(path) > 1 and not containers.is_one_thing(file.outline, named.place):
             continue
+        if any(is_mangled(part) for part in path[1:]) and not _is_in_class(file.outline, scope, search.home):
+            continue
         found.append((named.place, path))
     written = []
     for each, path in found:
@@ -286,6 +288,12 @@ def _written(search: _Search, file: File, scope: Scope) -> list[Written]:
         elif _may_bind(search, file, scope, each, path):
             written.append(Written(path, f"{name} = finalize({name})"))
     return written
+
+
+def _is_in_class(outline: Outline, scope: Scope, home: Named | None) -> bool:
+    """Whether a function stands in the class whose instance has the container: only there its private name is known."""
+    around = [parent for _, parent in outline.chain(scope)]
+    return home is not None and home.place.scope in around
 
 
 def _may_bind(search: _Search, file: File, scope: Scope, where: Place, path: tuple[str, ...]) -> bool:
@@ -379,6 +387,8 @@ def _at_reads(search: _Search) -> Placement | None:
     else:
         return None
     functions = [each for each in functions if each not in search.inner and not removal.is_like_a_hook(each)]
+    if any(models.runs(file.outline, each, search.wanted, 0) for each in functions):
+        return None  # first in such a function is before the pass
     found = [
         Point(file.filename, "first", function, each.code)
         for function in functions

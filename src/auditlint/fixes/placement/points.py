@@ -214,8 +214,16 @@ def _calls_a_reader(look: Look, nodes: Sequence[ast.AST]) -> bool:
     return any(
         (last(call.func) in names and (last(call.func) not in EVERYWHERE or dotted(call.func)[:-1] in owners))
         or _goes_on(look, call, names)
+        or (dotted(call.func)[:-1] in owners and _is_module(look, dotted(call.func)[:-1]))
         for call in calls
     )
+
+
+def _is_module(look: Look, path: tuple[str, ...]) -> bool:
+    """Whether this is what an import brings, whose functions are not all seen."""
+    binder = look.outline.binder(path[0], look.scope) if path else None
+    bound = look.outline.names(binder).bound.get(path[0], ()) if binder is not None else ()
+    return any(isinstance(each.node, (ast.Import, ast.ImportFrom)) for each in bound)
 
 
 def _goes_on(look: Look, call: ast.Call, names: Collection[str]) -> bool:
@@ -243,7 +251,9 @@ def _run_reads(look: Look, call: ast.Call) -> bool:
     if any(reads(look.outline, function, path) for path in paths):
         return True
     names = looking(look.outline, frozenset(each.path for each in look.containers)) - {function.name} | look.readers
-    return any(last(inner.func) in names - EVERYWHERE for inner in look.outline.calls_in(function))
+    wrapped = {last(each.func if isinstance(each, ast.Call) else each) for each in function.decorator_list}
+    called_inside = {last(inner.func) for inner in look.outline.calls_in(function)}
+    return not names.isdisjoint((called_inside | wrapped) - EVERYWHERE)
 
 
 def _left_below(loops: Sequence[ast.stmt]) -> bool:

@@ -298,8 +298,6 @@ class Outline:
             seen = (self.binder(place.path[0], scope) or self.tree) if place.path else None
             return place.path if seen is place.scope else ()
         family = self.family(place.scope)
-        if any(is_mangled(part) for part in place.path):
-            family = [place.scope]  # outside this class the name means another attribute
         while scope is not self.tree:
             if self.class_of(scope) in family and isinstance(scope, DEFS):
                 return (parameters(scope)[0], *place.path)
