@@ -11,7 +11,7 @@ from auditlint.fixes.placement.scopes import DEFS, SCOPES, Def, Outline, dotted,
 EVERYWHERE = {"append", "extend", "update", "add", "get", "items", "keys", "values", "pop", "copy", "clear", "close"}
 FINALIZERS = ("finalize", "finalize_reads")
 # What only stores: `rows.append(x)`, `stats.setdefault(name, []).append(x)`.
-_STORES = {"append", "extend", "add", "update", "insert", "clear", "appendleft"}
+_STORES = {"append", "extend", "add", "update", "insert", "clear", "appendleft", "pop", "popleft"}
 _DEPTH = 3  # callers of callers that count
 _BENIGN = (ast.In, ast.NotIn, ast.Is, ast.IsNot)
 

@@ -18,6 +18,7 @@ from auditlint.fixes.placement import (
     registrations,
     removal,
 )
+from auditlint.fixes.placement.mentions import looks
 from auditlint.fixes.placement.models import Pass
 from auditlint.fixes.placement.origins import File, Named
 from auditlint.fixes.placement.points import FLUSH, Look, Point, Written
@@ -86,6 +87,8 @@ def place(
         search = _prepare(files, hook, stored_in, target, registered)
         if isinstance(search, Nowhere):
             return search
+        if target is not None and _forward_looks(search):
+            return Nowhere("a `forward` reads what the hook stores, in the pass")
         return _placed(search, target is not None)
     except RecursionError:
         return Nowhere("the code is nested too deeply")
@@ -114,6 +117,16 @@ def _prepare(
     read = bool(known_as) and readers.other_hook_reads(there, hook, stored_in, known_as)
     wanted = registrations.wanted(there, sites, hook)
     return _Search(there, hook, inner, sites, known_as, wanted, rebinds, home, _raises(hook.node), read)
+
+
+def _forward_looks(search: _Search) -> bool:
+    """Whether the container is looked at by the `forward` of a module, which is a part of the pass."""
+    for file in search.files:
+        functions = [each for each in file.outline.functions if _is_forward(each) and each not in search.inner]
+        for path in exposure.paths_in(file, search.home) if functions else ():
+            if any(looks(file.outline, each, path) for each in functions):
+                return True
+    return False
 
 
 def _raises(hook: Def | ast.Lambda) -> bool:
@@ -230,11 +243,7 @@ def _look(search: _Search, file: File, scope: Scope, depth: int, named: bool) ->
     here = _written(search, file, scope) if named else []
     if (named and not here) or isinstance(scope, ast.Lambda) or scope in search.inner:
         return None
-    if (
-        isinstance(scope, DEFS)
-        and scope.name == "forward"
-        and not any(removal.reads(scope, each.path) for each in here)
-    ):
+    if _is_forward(scope):
         return None  # a part of the pass; the model that it belongs to is run elsewhere
     sites = [site.call for site in search.sites if site.scope is scope]
     if not sites and not search.wanted.stems and not search.wanted.anything and not named:
@@ -249,6 +258,10 @@ def _look(search: _Search, file: File, scope: Scope, depth: int, named: bool) ->
     aliases = [name for each in here for name in readers.aliases(search.containers, file, scope, each.path)]
     elsewhere = exposure.readers_elsewhere(search.files, file, search.home)
     return Look(file.filename, file.outline, scope, calls, here, sites, search.raises, aliases, elsewhere)
+
+
+def _is_forward(scope: Scope) -> bool:
+    return isinstance(scope, DEFS) and scope.name == "forward"
 
 
 def _runs_behind(file: Outline, scope: Scope, wanted: Pass, depth: int, sites: Sequence[ast.Call]) -> list[ast.Call]:
