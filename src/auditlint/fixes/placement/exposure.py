@@ -79,7 +79,7 @@ def _handed_on(outline: Outline, paths: Paths, points: Sequence[Point]) -> Itera
                 continue
             for given in _given(call):
                 if isinstance(given, ast.Lambda):
-                    if any(looks(outline, given, path) for path in paths):
+                    if any(looks(outline, ast.walk(given), path) for path in paths):
                         yield given
                 elif last(given) in by_name:
                     yield by_name[last(given)]

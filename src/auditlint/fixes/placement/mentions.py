@@ -65,7 +65,7 @@ def looking(outline: Outline, paths: frozenset[tuple[str, ...]]) -> frozenset[st
     """The names of the functions of the file that look at the values in a container, or call one that does."""
     key = ("values", paths)
     if key not in outline.readers:
-        functions = [each for each in outline.functions if any(looks(outline, each, path) for path in paths)]
+        functions = [each for each in outline.functions if any(looks(outline, ast.walk(each), path) for path in paths)]
         outline.readers[key] = _with_callers(outline, functions)
     return outline.readers[key]
 
@@ -93,9 +93,9 @@ def name_of(outline: Outline, function: Def | ast.Lambda) -> str:
     return last(parent.targets[0]) if isinstance(parent, ast.Assign) else ""
 
 
-def looks(outline: Outline, function: ast.AST, path: tuple[str, ...]) -> bool:
-    """As `reads`, for an attribute under whatever name its object has."""
-    for node in ast.walk(function):
+def looks(outline: Outline, nodes: Iterable[ast.AST], path: tuple[str, ...]) -> bool:
+    """As `reads`, for the nodes of a function, and for an attribute under whatever name its object has."""
+    for node in nodes:
         meant = isinstance(node, ast.Attribute) and len(path) > 1 and node.attr == path[-1]
         if meant or (isinstance(node, ast.Name) and (node.id,) == path):
             assert isinstance(node, (ast.Name, ast.Attribute))

@@ -124,7 +124,7 @@ def _forward_looks(search: _Search) -> bool:
     for file in search.files:
         functions = [each for each in file.outline.functions if _is_forward(each) and each not in search.inner]
         for path in exposure.paths_in(file, search.home) if functions else ():
-            if any(looks(file.outline, each, path) for each in functions):
+            if any(looks(file.outline, file.outline.nodes(each), path) for each in functions):
                 return True
     return False
 
