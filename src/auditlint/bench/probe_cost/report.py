@@ -1,0 +1,117 @@
+"""The answer as text for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+
+from auditlint.bench.probe_cost.cost import EVERY_LAYER, Cost, Question, texts
+from auditlint.bench.probe_cost.formulas import throughput_loss
+from auditlint.bench.probe_cost.latency import ILLUSTRATIVE, labels
+from auditlint.bench.probe_cost.numerals import amount
+from auditlint.bench.probe_cost.presets import PRESETS
+from auditlint.bench.probe_cost.verdict import CATASTROPHIC, LENIENT, STRICT
+from auditlint.console import count
+
+
+def render(question: Question, answer: Cost, width: int) -> str:
+    """Return the report for people, in lines of at most `width` columns where its words allow it."""
+    model, words = question.model, texts(answer)
+    where = "on every layer" if question.scope == EVERY_LAYER else "on one layer"
+    probes = "1 probe" if question.probes == 1 else f"{question.probes:,} probes"
+    lines = [
+        f"{probes} {where} of {model.title}, a token of one sequence",
+        *_wrapped(f"{_size(question)}; {model.source}", width),
+        "",
+        "Computed",
+        f"  arithmetic overhead    {words['arithmetic']:>12}  {words['orders']}",
+        f"  bytes overhead         {words['bytes']:>12}  {words['weights']}",
+        f"  readouts               {words['readouts']:>12}  {words['flops']}",
+        f"  hidden states read     {words['states_packed']:>12}  {words['states_single']} where each probe reads for itself",
+        f"  readouts exported      {words['export']:>12}  in {question.probe_dtype}",
+        "",
+        f"Serving latency overhead: {_basis(answer)}",
+        f"  batched async readout  {words['batched']:>16}  leaves {words['batched_kept']} of the tokens/s",
+        f"  naive hook             {words['naive']:>16}  leaves {words['naive_kept']}; {_waits(words['readouts'])}",
+        *(line for label in labels(answer.bands).values() for line in _wrapped(label, width)),
+        "",
+        f"Verdict: {words['verdict']}",
+        f"  floor {words['floor_grade']}, batched {words['batched_grade']} at its worst, "
+        f"naive {words['naive_grade']} at its best",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def as_json(question: Question, answer: Cost, command: str) -> str:
+    """Return the answer as one JSON object; overheads are in percent, `*_bytes` in bytes, all for one token."""
+    model = question.model
+    result = {
+        "study": "probe-cost",
+        "command": command,
+        "model": {
+            "name": model.title,
+            "params": model.params,
+            "active_params": model.active_params,
+            "d_model": model.d_model,
+            "layers": model.layers,
+            "source": model.source,
+        },
+        "config": {
+            "probes": question.probes,
+            "scope": question.scope,
+            "dtype": question.dtype,
+            "probe_dtype": question.probe_dtype,
+        },
+        "computed": answer.figures._asdict(),
+        "latency": {
+            way: {
+                "low": band.low,
+                "high": band.high,
+                "throughput_loss": [throughput_loss(band.low), throughput_loss(band.high)],
+                "basis": band.basis,
+                "source": band.source,
+                "device": band.device or None,
+                "date": band.date or None,
+            }
+            for way, band in answer.bands._asdict().items()
+        },
+        "verdict": {**answer.verdict._asdict(), "sentence": answer.verdict.sentence},
+        "criteria": {"STRICT": STRICT, "LENIENT": LENIENT, "CATASTROPHIC": CATASTROPHIC},
+    }
+    return json.dumps(result, indent=2) + "\n"
+
+
+def presets() -> str:
+    """Return the models that can be named, a line for each."""
+    head = f"{'NAME':<16}{'PARAMETERS':>11}{'AT WORK':>9}{'WIDTH':>7}{'LAYERS':>7}  CONFIGURATION"
+    rows = (
+        f"{name:<16}{amount(model.params):>11}{amount(model.active_params):>9}{model.d_model:>7}{model.layers:>7}"
+        f"  {model.source.rpartition(' ')[2]}"
+        for name, model in PRESETS.items()
+    )
+    return "".join(f"{line}\n" for line in (head, *rows))
+
+
+def _size(question: Question) -> str:
+    model = question.model
+    resting = "" if model.active_params == model.params else f" ({amount(model.active_params)} at work for a token)"
+    return (
+        f"{amount(model.params)} parameters{resting} in {question.dtype}, width {model.d_model:,}, "
+        f"{count(model.layers, 'layer')}"
+    )
+
+
+def _basis(answer: Cost) -> str:
+    bases = {band.basis for band in answer.bands}
+    if bases == {ILLUSTRATIVE}:
+        return "illustrative, not measured"
+    return " and ".join(sorted(bases))
+
+
+def _waits(readouts: str) -> str:
+    return f"waits {'once' if readouts == '1' else f'{readouts} times'}"
+
+
+def _wrapped(text: str, width: int) -> Iterator[str]:
+    return iter(textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="    ", break_long_words=False))
