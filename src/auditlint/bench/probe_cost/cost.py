@@ -59,11 +59,11 @@ def texts(answer: Cost) -> dict[str, str]:
     direction = "below" if of.orders >= 0 else "above"
     return {
         "readouts": f"{of.readouts:,.0f}",
-        "flops": f"{flops(of.readout_flops)} of readouts beside {flops(of.forward_flops)} of forward pass",
+        "flops": f"{flops(of.readout_flops)} beside the forward pass's {flops(of.forward_flops)}",
         "arithmetic": percent(of.arithmetic_overhead),
         "orders": f"{significant(abs(of.orders))} orders of magnitude {direction} the forward pass",
         "bytes": percent(of.bytes_overhead),
-        "weights": f"{size(of.probe_bytes)} of probe weights beside {size(of.model_bytes)} of model weights",
+        "weights": f"{size(of.probe_bytes)} of probe weights beside the model's {size(of.model_bytes)}",
         "states_packed": size(of.packed_state_bytes),
         "states_single": size(of.single_state_bytes),
         "export": size(of.export_bytes),

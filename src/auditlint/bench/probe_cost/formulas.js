@@ -117,11 +117,11 @@ function texts(answer, data) {
   const direction = of.orders >= 0 ? "below" : "above";
   return {
     readouts: grouped(String(of.readouts)),
-    flops: `${flops(of.readout_flops)} of readouts beside ${flops(of.forward_flops)} of forward pass`,
+    flops: `${flops(of.readout_flops)} beside the forward pass's ${flops(of.forward_flops)}`,
     arithmetic: percent(of.arithmetic_overhead),
     orders: `${significant(Math.abs(of.orders))} orders of magnitude ${direction} the forward pass`,
     bytes: percent(of.bytes_overhead),
-    weights: `${size(of.probe_bytes)} of probe weights beside ${size(of.model_bytes)} of model weights`,
+    weights: `${size(of.probe_bytes)} of probe weights beside the model's ${size(of.model_bytes)}`,
     states_packed: size(of.packed_state_bytes),
     states_single: size(of.single_state_bytes),
     export: size(of.export_bytes),

@@ -56,7 +56,7 @@ ILLUSTRATION = Bands(
 
 def labels(bands: Bands) -> dict[str, str]:
     """Return for each way what its numbers are and where they come from, as a sentence without its end."""
-    names = {"naive": "Naive hook", "batched": "Batched async readout"}
+    names = {"batched": "Batched async readout", "naive": "Naive hook"}
     return {way: f"{name}: {_label(getattr(bands, way))}" for way, name in names.items()}
 
 
@@ -119,7 +119,9 @@ def _band(path: str, result: dict[str, Any], arm: str) -> Band:
     if not isinstance(interval, list) or len(interval) != 2:
         raise UsageError(f"{path}: the ci95 of arm `{arm}` is no pair of numbers")
     low, high = sorted(latency_overhead(100.0 * _fraction(path, arm, "ci95", end)) for end in interval)
-    environment, config = (part if isinstance(part := result.get(key), dict) else {} for key in ("environment", "config"))
+    environment, config = (
+        part if isinstance(part := result.get(key), dict) else {} for key in ("environment", "config")
+    )
     simulated = SIMULATED in (environment.get("backend"), config.get("backend"))
     return Band(
         low,
@@ -129,3 +131,8 @@ def _band(path: str, result: dict[str, Any], arm: str) -> Band:
         str(environment.get("device") or config.get("backend") or "a device that the file does not name"),
         str(environment.get("date") or result.get("date") or "no date"),
     )
+
+
+def _object(result: dict[str, Any], key: str) -> dict[str, Any]:
+    part = result.get(key)
+    return part if isinstance(part, dict) else {}

@@ -86,13 +86,14 @@ function update() {
   const model = data.models[element("model").value];
   const resting = model && model.params !== model.active_params;
   const all = resting ? `${amount(model.params)} parameters, ${amount(model.active_params)} at work for a token; ` : "";
-  element("source").textContent = model ? `${all}${model.source}.` : "Your own numbers.";
+  element("source").textContent = model ? `Size: ${all}${model.source}.` : "Size: your own numbers.";
   if (!asked) return;
   const answer = cost(asked, data);
   const words = texts(answer, data);
   for (const shown of document.querySelectorAll("[data-text]")) shown.textContent = words[shown.dataset.text];
-  const passed = ["STRICT", "LENIENT"].includes(answer.verdict.batched) && answer.verdict.headline !== "arithmetic";
-  document.querySelector(".verdict").className = `verdict ${passed ? "good" : "bad"}`;
+  const failed = ["FAIL", "CATASTROPHIC"].includes(answer.verdict.batched);
+  const mood = failed ? "bad" : answer.verdict.headline === "arithmetic" ? "" : "good";
+  document.querySelector(".verdict").className = `verdict ${mood}`;
   slide(asked.probes);
   draw(answer, words);
 }
@@ -124,7 +125,7 @@ const BOTTOM = 3 * ROW + 10;
 function rows(answer, words) {
   const { figures: of, bands } = answer;
   return [
-    { kind: "floor", name: "Arithmetic floor", low: of.floor, high: of.floor, text: words.floor, basis: "computed" },
+    { kind: "floor", name: "Computed floor", low: of.floor, high: of.floor, text: words.floor, basis: "computed" },
     { kind: "batched", name: "Batched async", ...bands.batched, text: words.batched },
     { kind: "naive", name: "Naive hook", ...bands.naive, text: words.naive },
   ];
@@ -158,7 +159,7 @@ function axis(first, last, x) {
     if ((last - decade) % every) continue;
     const anchor = decade === first ? "start" : decade === last ? "end" : "middle";
     const place = { class: "tick", x: at, y: BOTTOM + 17, "text-anchor": anchor };
-    made.push(part("text", place, percent(10 ** decade)));
+    made.push(part("text", place, `${significant(Number(`1e${decade}`), 1)} %`));
   }
   for (const loss of Object.values(data.thresholds)) {
     const at = x((100 * loss) / (100 - loss));

@@ -51,18 +51,14 @@ PRESETS: dict[str, Model] = {
     "qwen2.5-7b": _model("Qwen2.5 7B", 7_615_616_512, 3584, 28, "Qwen/Qwen2.5-7B"),
     "qwen2.5-72b": _model("Qwen2.5 72B", 72_706_203_648, 8192, 80, "Qwen/Qwen2.5-72B"),
     "qwen3-8b": _model("Qwen3 8B", 8_190_735_360, 4096, 36, "Qwen/Qwen3-8B"),
-    "qwen3-30b-a3b": _model(
-        "Qwen3 30B-A3B", 30_532_122_624, 2048, 48, "Qwen/Qwen3-30B-A3B", active=3_353_032_704
-    ),
+    "qwen3-30b-a3b": _model("Qwen3 30B-A3B", 30_532_122_624, 2048, 48, "Qwen/Qwen3-30B-A3B", active=3_353_032_704),
     "gemma-2-2b": _model("Gemma 2 2B", 2_614_341_888, 2304, 26, "google/gemma-2-2b"),
     "gemma-2-9b": _model("Gemma 2 9B", 9_241_705_984, 3584, 42, "google/gemma-2-9b"),
     "gemma-2-27b": _model("Gemma 2 27B", 27_227_128_320, 4608, 46, "google/gemma-2-27b"),
     "phi-3-mini": _model("Phi-3 mini", 3_821_079_552, 3072, 32, "microsoft/Phi-3-mini-4k-instruct"),
     "phi-4": _model("Phi-4", 14_659_507_200, 5120, 40, "microsoft/phi-4"),
     "olmo-2-7b": _model("OLMo 2 7B", 7_298_617_344, 4096, 32, "allenai/OLMo-2-1124-7B"),
-    "deepseek-v3": _model(
-        "DeepSeek-V3", 671_026_404_352, 7168, 61, "deepseek-ai/DeepSeek-V3", active=37_552_282_624
-    ),
+    "deepseek-v3": _model("DeepSeek-V3", 671_026_404_352, 7168, 61, "deepseek-ai/DeepSeek-V3", active=37_552_282_624),
 }
 
 

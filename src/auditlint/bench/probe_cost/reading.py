@@ -111,7 +111,7 @@ def _measured(name: str, module: Any, given: Given) -> Model:
         raise UsageError(f"--model {name}: its layers cannot be read off it; give --layers")
     if active > params:
         raise UsageError(f"--active-params {active:,} is more than the model has ({params:,})")
-    source = f"read off {name}: width from {of_width}, layers from {of_layers}" + (f", {of_active}" if of_active else "")
+    source = f"read off it: width from {of_width}, layers from {of_layers}" + (of_active and f", {of_active}")
     return Model(name, params, active, width, layers, source, _dtype(name, parameters))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from auditlint.bench.probe_cost.cost import EVERY_LAYER, Cost, Question, texts
 from auditlint.bench.probe_cost.formulas import throughput_loss
-from auditlint.bench.probe_cost.latency import ILLUSTRATIVE, labels
+from auditlint.bench.probe_cost.latency import labels
 from auditlint.bench.probe_cost.numerals import amount
 from auditlint.bench.probe_cost.presets import PRESETS
 from auditlint.bench.probe_cost.verdict import CATASTROPHIC, LENIENT, STRICT
@@ -21,26 +21,33 @@ def render(question: Question, answer: Cost, width: int) -> str:
     where = "on every layer" if question.scope == EVERY_LAYER else "on one layer"
     probes = "1 probe" if question.probes == 1 else f"{question.probes:,} probes"
     lines = [
-        f"{probes} {where} of {model.title}, a token of one sequence",
+        f"{probes} {where} of {model.title}, for a token of one sequence",
         *_wrapped(f"{_size(question)}; {model.source}", width),
         "",
         "Computed",
-        f"  arithmetic overhead    {words['arithmetic']:>12}  {words['orders']}",
-        f"  bytes overhead         {words['bytes']:>12}  {words['weights']}",
-        f"  readouts               {words['readouts']:>12}  {words['flops']}",
-        f"  hidden states read     {words['states_packed']:>12}  {words['states_single']} where each probe reads for itself",
-        f"  readouts exported      {words['export']:>12}  in {question.probe_dtype}",
+        _row("arithmetic overhead", words["arithmetic"], words["orders"]),
+        _row("bytes overhead", words["bytes"], words["weights"]),
+        _row("readouts", words["readouts"], words["flops"]),
+        _row(
+            "hidden states read", words["states_packed"], f"{words['states_single']} where each probe reads for itself"
+        ),
+        _row("waits in the pass", "0", f"{words['readouts']} in a naive hook"),
+        _row("readouts exported", words["export"], f"in {question.probe_dtype}"),
         "",
-        f"Serving latency overhead: {_basis(answer)}",
-        f"  batched async readout  {words['batched']:>16}  leaves {words['batched_kept']} of the tokens/s",
-        f"  naive hook             {words['naive']:>16}  leaves {words['naive_kept']}; {_waits(words['readouts'])}",
+        "Serving latency overhead",
+        f"  batched async readout {words['batched']:>16}  leaves {words['batched_kept']} of the tokens/s",
+        f"  naive hook            {words['naive']:>16}  leaves {words['naive_kept']}",
         *(line for label in labels(answer.bands).values() for line in _wrapped(label, width)),
         "",
-        f"Verdict: {words['verdict']}",
+        *textwrap.wrap(f"Verdict: {words['verdict']}", width, subsequent_indent="  "),
         f"  floor {words['floor_grade']}, batched {words['batched_grade']} at its worst, "
         f"naive {words['naive_grade']} at its best",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _row(name: str, value: str, note: str) -> str:
+    return f"  {name:<19} {value:>8}  {note}"
 
 
 def as_json(question: Question, answer: Cost, command: str) -> str:
@@ -100,17 +107,6 @@ def _size(question: Question) -> str:
         f"{amount(model.params)} parameters{resting} in {question.dtype}, width {model.d_model:,}, "
         f"{count(model.layers, 'layer')}"
     )
-
-
-def _basis(answer: Cost) -> str:
-    bases = {band.basis for band in answer.bands}
-    if bases == {ILLUSTRATIVE}:
-        return "illustrative, not measured"
-    return " and ".join(sorted(bases))
-
-
-def _waits(readouts: str) -> str:
-    return f"waits {'once' if readouts == '1' else f'{readouts} times'}"
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
