@@ -78,7 +78,7 @@ def pythia(vocabulary: int, width: int, layers: int) -> int:
 
 
 def deepseek_v3(experts: int) -> int:
-    """Latent attention; three dense blocks, then mixtures with one shared expert. No block for predicting further on."""
+    """Latent attention; three dense blocks, then mixtures with one shared expert; not what predicts further tokens."""
     width, heads, queries, keys, rope, value = 7168, 128, 1536, 512, 64, 128
     attention = width * queries + queries + queries * heads * (128 + rope)
     attention += width * (keys + rope) + keys + keys * heads * (128 + value) + heads * value * width

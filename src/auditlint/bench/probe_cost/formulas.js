@@ -121,7 +121,7 @@ function texts(answer, data) {
     arithmetic: percent(of.arithmetic_overhead),
     orders: `${significant(Math.abs(of.orders))} orders of magnitude ${direction} the forward pass`,
     bytes: percent(of.bytes_overhead),
-    weights: `${size(of.probe_bytes)} of probe weights beside the model's ${size(of.model_bytes)}`,
+    weights: `${size(of.probe_bytes)} of probe weights beside ${size(of.model_bytes)} of model`,
     states_packed: size(of.packed_state_bytes),
     states_single: size(of.single_state_bytes),
     export: size(of.export_bytes),

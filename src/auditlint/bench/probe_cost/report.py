@@ -40,8 +40,11 @@ def render(question: Question, answer: Cost, width: int) -> str:
         *(line for label in labels(answer.bands).values() for line in _wrapped(label, width)),
         "",
         *textwrap.wrap(f"Verdict: {words['verdict']}", width, subsequent_indent="  "),
-        f"  floor {words['floor_grade']}, batched {words['batched_grade']} at its worst, "
-        f"naive {words['naive_grade']} at its best",
+        *_wrapped(
+            f"floor {words['floor_grade']}, batched {words['batched_grade']} at its worst, "
+            f"naive {words['naive_grade']} at its best",
+            width,
+        ),
     ]
     return "".join(f"{line}\n" for line in lines)
 
