@@ -75,7 +75,7 @@ def answered(done: Run) -> Any:
     return answer
 
 
-def test_the_checks_of_the_third_study_are_printed(run: Callable[..., Run]) -> None:
+def test_the_arithmetic_is_printed(run: Callable[..., Run]) -> None:
     seven = ("--params", "7e9", "--d-model", "4096")
     assert re.search(r"arithmetic overhead +5\.9e-5 %  6\.2 orders of magnitude below", run(*seven).out)
     assert "8.2 MB of probe weights beside 14 GB of model" in run(*seven, "--probes", "1000").out
@@ -87,7 +87,7 @@ def test_reports_fit_80_columns_and_say_what_is_illustrative(name: str, scope: s
     done = run("--preset", name, "--probes", "12345", "--scope", scope, "--dtype", "float8")
     assert (done.status, done.err) == (0, "")
     assert max(map(len, done.out.splitlines())) <= 80
-    assert done.out.count("illustrative, not measured (third study: ") == 2
+    assert done.out.count("illustrative, not measured (Mitra, ") == 2
     assert PRESETS[name].source.rpartition(" ")[2] in done.out
 
 

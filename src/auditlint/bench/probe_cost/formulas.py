@@ -4,10 +4,10 @@ All of it is in floating-point numbers, whatever is passed in, and in the order 
 give the same bits. Sources of the formulas:
 
 - A forward pass takes 2 FLOPs (a multiplication and an addition) for each parameter at work: Kaplan et al., Scaling
-  Laws for Neural Language Models, 2020, section 2.1, which counts parameters without embeddings. The third study, and
-  this module, take all parameters. Attention to the context comes on top, and makes a probe's share smaller.
-- A readout is a dot product of d numbers, 2d FLOPs: the third study.
-- In decoding, each parameter at work is read from memory once a token, and so is each probe's weight: the third study.
+  Laws for Neural Language Models, 2020, section 2.1, which counts parameters without embeddings. Here, as in Mitra,
+  Activation probe cost, 2026, all count. Attention to the context comes on top, and makes a probe's share smaller.
+- A readout is a dot product of d numbers, 2d FLOPs. In decoding, each parameter at work is read from memory once a
+  token, and so is each probe's weight: Mitra.
 """
 
 from __future__ import annotations

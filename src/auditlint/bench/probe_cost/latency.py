@@ -1,4 +1,4 @@
-"""How much longer a token takes with probes: bands from a study, or what one's own bench has measured."""
+"""How much longer a token takes with probes: bands from the literature, or what one's own bench has measured."""
 
 from __future__ import annotations
 
@@ -44,13 +44,14 @@ class Bands(NamedTuple):
     batched: Band
 
 
-# The third study gives these as words, anchored to measurements of others, for 7B-class models in a serving engine:
-# a plug-in that reads internals while decoding keeps about 25 % of the throughput, so a token takes 4 times as long,
-# and naive hooks are an order of magnitude over the baseline, 10 times as long. A batched asynchronous readout stays
-# in the low single digits of percent, which is read as 1 to 3 here.
+# S. Mitra, Activation probe cost (2026), gives these as words, anchored to measurements of others on models of 7B
+# parameters or so in a serving engine: a plug-in that reads internals while decoding keeps about 25 % of the
+# throughput, so a token takes 4 times as long, and naive hooks are an order of magnitude over the baseline, 10 times
+# as long. A batched asynchronous readout stays in the low single digits of percent, which is read as 1 to 3 here.
+STUDY = "Mitra, Activation probe cost, 2026"
 ILLUSTRATION = Bands(
-    Band(300.0, 900.0, ILLUSTRATIVE, "third study: 25 % of the throughput, to ten times the time"),
-    Band(1.0, 3.0, ILLUSTRATIVE, "third study: low single digits of percent"),
+    Band(300.0, 900.0, ILLUSTRATIVE, f"{STUDY}: a quarter of the throughput, to ten times the time"),
+    Band(1.0, 3.0, ILLUSTRATIVE, f"{STUDY}: low single digits of percent"),
 )
 
 

@@ -113,4 +113,9 @@ def _size(question: Question) -> str:
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
-    return iter(textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="    ", break_long_words=False))
+    # The names of models and files have hyphens, and are to be copied.
+    return iter(
+        textwrap.wrap(
+            text, width, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
+    )

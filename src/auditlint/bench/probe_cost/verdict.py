@@ -7,10 +7,9 @@ from typing import NamedTuple
 from auditlint.bench.probe_cost.formulas import throughput_loss
 from auditlint.bench.probe_cost.latency import Bands
 
-# In percent of the tokens per second. The first study registered these before it measured: below STRICT an audit can
-# be on for everyone, below LENIENT where it is wanted, and above CATASTROPHIC it cannot be afforded. Between the last
-# two it has failed without being hopeless. They were registered for a language model's audit hooks on MPS; a probe is
-# such a hook.
+# In percent of the tokens per second. A study of audit hooks (M1 Max, MPS) registered these before it measured: below
+# STRICT an audit can be on for everyone, below LENIENT where it is wanted, and above CATASTROPHIC it cannot be
+# afforded. Between the last two it has failed without being hopeless. A probe is such a hook.
 STRICT, LENIENT, CATASTROPHIC = 1.0, 5.0, 10.0
 
 # What stands in the report and in the page: key -> sentence.
@@ -45,7 +44,7 @@ class Verdict(NamedTuple):
 
 
 def grade(loss: float) -> str:
-    """Return how the first study names a loss of `loss` percent of the tokens per second."""
+    """Return what the thresholds make of a loss of `loss` percent of the tokens per second."""
     if loss < STRICT:
         return "STRICT"
     if loss < LENIENT:
@@ -55,12 +54,14 @@ def grade(loss: float) -> str:
 
 def verdict(floor: float, bands: Bands) -> Verdict:
     """Return the verdict on a `floor` and two bands, in percent of a token's latency."""
-    grades = [grade(throughput_loss(latency)) for latency in (floor, bands.naive.low, bands.batched.high)]
-    of_floor, of_naive, of_batched = grades
+    of_floor, of_naive, of_batched = (
+        grade(throughput_loss(latency)) for latency in (floor, bands.naive.low, bands.batched.high)
+    )
+    judged = Verdict(of_floor, of_naive, of_batched, "arithmetic", "fewer")
     if of_floor != "STRICT":
-        return Verdict(*grades, "arithmetic", "fewer")
+        return judged
     naive_passes, batched_passes = (of in ("STRICT", "LENIENT") for of in (of_naive, of_batched))
     if not batched_passes:
-        return Verdict(*grades, "expensive", "naive" if naive_passes else "neither")
+        return judged._replace(headline="expensive", contrast="naive" if naive_passes else "neither")
     headline = "default" if of_batched == "STRICT" else "affordable"
-    return Verdict(*grades, headline, "either" if naive_passes else "implementation")
+    return judged._replace(headline=headline, contrast="either" if naive_passes else "implementation")
