@@ -76,7 +76,7 @@ def answered(done: Run) -> Any:
 
 
 def test_the_arithmetic_is_printed(run: Callable[..., Run]) -> None:
-    seven = ("--params", "7e9", "--d-model", "4096")
+    seven = ("--params", "7e9", "--d-model", "4096", "--layers", "32")
     assert re.search(r"arithmetic overhead +5\.9e-5 %  6\.2 orders of magnitude below", run(*seven).out)
     assert "8.2 MB of probe weights beside 14 GB of model" in run(*seven, "--probes", "1000").out
 
@@ -103,7 +103,7 @@ def test_json_holds_the_question_and_the_answer(run: Callable[..., Run]) -> None
 
 @pytest.mark.parametrize(("text", "params"), [("7e9", 7e9), ("7B", 7e9), ("124.4M", 124_400_000), ("1_000", 1000)])
 def test_numbers_are_written_as_people_write_them(text: str, params: int, run: Callable[..., Run]) -> None:
-    assert answered(run("--params", text, "--d-model", "8", "--json"))["model"]["params"] == params
+    assert answered(run("--params", text, "--d-model", "8", "--layers", "2", "--json"))["model"]["params"] == params
 
 
 def test_probes_have_the_dtype_that_the_model_computes_in(run: Callable[..., Run]) -> None:
@@ -176,8 +176,11 @@ def test_presets_are_listed_with_their_configurations(run: Callable[..., Run]) -
         (["--model", "nothing"], "--model nothing: not of the form module:factory"),
         (["--params", "7e9"], "--d-model is missing"),
         (["--d-model", "4096"], "--params is missing"),
-        (["--params", "7e9", "--d-model", "9", "--scope", "every-layer"], "--layers is missing"),
-        (["--params", "7", "--active-params", "8", "--d-model", "1"], "--active-params 8 is more than --params 7"),
+        (["--params", "7e9", "--d-model", "9"], "--layers is missing"),
+        (
+            ["--params", "7", "--active-params", "8", "--d-model", "1", "--layers", "1"],
+            "--active-params 8 is more than --params 7",
+        ),
         (["--probes", "0"], "argument --probes: not a whole number from 1 to 1.00M: '0'"),
         (["--probes", "1.5"], "not a whole number"),
         (["--probes", "-1"], "not a whole number"),

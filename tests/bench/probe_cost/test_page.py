@@ -91,14 +91,30 @@ def outcome(text: str) -> Any:
     return json.loads(html.unescape(found[1]))
 
 
-# Sets the page's own controls, as a person does, and notes what it then shows.
+def driven(text: str, script: str, given: object, tmp_path: Path) -> Any:
+    """What `script`, which runs in the page after the page's own, leaves in `outcomes`; it finds `given`."""
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    text = text.replace("</body>", f"<script>const given = {json.dumps(given)};{DRIVER.format(script)}</script></body>")
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    return outcome(in_chromium(tmp_path / "page.html", tmp_path))
+
+
+# Sets the page's own controls, as a person does.
 DRIVER = """
 const outcomes = [];
-for (const [model, asked] of JSON.parse(document.getElementById("grid").textContent)) {
-  const set = (id, value) => {
-    element(id).value = value;
-    element(id).dispatchEvent(new Event("input", { bubbles: true }));
-  };
+function set(id, value) {{
+  element(id).value = value;
+  element(id).dispatchEvent(new Event("input", {{ bubbles: true }}));
+}}
+{}
+const pre = document.createElement("pre");
+pre.id = "outcome";
+pre.textContent = JSON.stringify(outcomes);
+document.body.replaceChildren(pre);
+"""
+
+GRID = """
+for (const [model, asked] of given) {
   if (model !== null) set("model", model);
   else {
     set("active_params", asked.active_params / 1e9);
@@ -110,13 +126,11 @@ for (const [model, asked] of JSON.parse(document.getElementById("grid").textCont
   set("probe_dtype", asked.probe_dtype);
   document.querySelector(`[value=${asked.scope}]`).click();
   const shown = {};
-  for (const of of document.querySelectorAll("[data-text]")) shown[of.dataset.text] = of.textContent;
+  for (const of of document.querySelectorAll("[data-text]")) {
+    shown[of.dataset.text] = of.textContent.replaceAll("\\u00a0", " ");
+  }
   outcomes.push([element("model").value, element("problem").textContent, shown, element("chart").ariaLabel]);
 }
-const pre = document.createElement("pre");
-pre.id = "outcome";
-pre.textContent = JSON.stringify(outcomes);
-document.body.replaceChildren(pre);
 """
 
 
@@ -126,18 +140,61 @@ def test_the_controls_of_the_page_show_what_the_command_prints(tmp_path: Path) -
     questions = list(grid())
     own = len(PRESETS) * len(COUNTS) * len(SCOPES)
     questions = questions[:own:3] + questions[own::11]
-    given = json.dumps([(keys.get(of.model), as_data(of)) for of in questions])
-    text = page.render(OPENING, ILLUSTRATION)
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
-    driver = f'<script type="application/json" id="grid">{given}</script><script>{DRIVER}</script></body>'
-    (tmp_path / "page.html").write_text(text.replace("</body>", driver), encoding="utf-8")
-    outcomes = outcome(in_chromium(tmp_path / "page.html", tmp_path))
+    given = [(keys.get(of.model), as_data(of)) for of in questions]
+    outcomes = driven(page.render(OPENING, ILLUSTRATION), GRID, given, tmp_path)
     for question, (model, problem, shown, chart) in zip(questions, outcomes, strict=True):
         words = texts(cost(question, ILLUSTRATION))
         assert (model, problem) == (keys.get(question.model, "other"), ""), question
         assert shown == {key: words[key] for key in shown}, question
         assert f"Computed floor: {words['floor']}, computed" in chart
     assert set(words) == set(shown)
+
+
+# What stands in a control, and what the page says of it, after each of these.
+CONTROLS = """
+for (const [id, value] of given) {
+  set(id, value);
+  outcomes.push([
+    element("model").value, element("probes").value, element("problem").textContent,
+    element(id).ariaInvalid ?? "", element("figures").className, element("probe_dtype").value,
+  ]);
+}
+"""
+
+
+@in_browser
+def test_controls_that_hold_no_number_are_named_and_those_that_belong_together_follow(tmp_path: Path) -> None:
+    steps = [
+        ("slider", 30),
+        ("dtype", "float32"),
+        ("probes", "0"),
+        ("probes", "5"),
+        ("layers", "1.5"),
+        ("model", "gpt2"),
+    ]
+    steps += [("active_params", "1e-12"), ("active_params", "")]
+    outcomes = driven(page.render(OPENING, ILLUSTRATION), CONTROLS, steps, tmp_path)
+    parameters = "Parameters: a number from 1 to 1,000T."
+    assert outcomes == [
+        [DEFAULT, "1000", "", "", "", "bfloat16"],
+        [DEFAULT, "1000", "", "", "", "float32"],
+        [DEFAULT, "0", "Probes: a whole number from 1 to 1,000,000.", "true", "unknown", "float32"],
+        [DEFAULT, "5", "", "false", "", "float32"],
+        ["other", "5", "Layers: a whole number from 1 to 10,000.", "true", "unknown", "float32"],
+        ["gpt2", "5", "", "", "", "float32"],
+        ["other", "5", parameters, "true", "unknown", "float32"],
+        ["other", "5", parameters, "true", "unknown", "float32"],
+    ]
+
+
+@in_browser
+def test_a_measurement_that_is_below_zero_is_drawn_at_the_left_end(tmp_path: Path) -> None:
+    bands = Bands(Band(-1.0, -0.5, MEASURED, "a test"), Band(-2.0, 30.0, MEASURED, "a test"))
+    places = "outcomes.push(...['naive', 'batched'].map((kind) => ['x', 'width'].map((name) =>"
+    places += " Number(document.querySelector(`#chart .${kind}`).getAttribute(name)))));"
+    (left, narrow), (start, wide) = driven(page.render(OPENING, bands), places, None, tmp_path)
+    assert left == start == 8
+    assert 0 < narrow < wide
 
 
 @in_browser
@@ -148,6 +205,7 @@ def test_the_page_runs_under_its_own_policy_and_opens_with_what_was_asked(tmp_pa
     text = in_chromium(tmp_path / "page.html", tmp_path)
     words = texts(cost(question, ILLUSTRATION))
     shown = {key: html.unescape(value) for key, value in re.findall(r'data-text="(\w+)">([^<]*)<', text)}
+    shown = {key: value.replace("\N{NO-BREAK SPACE}", " ") for key, value in shown.items()}
     assert shown == {key: words[key] for key in shown} and shown
     assert "mine &lt;/script&gt;&lt;b&gt;</option>" in text
     assert "Size: a test &amp; more." in text

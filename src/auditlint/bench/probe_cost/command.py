@@ -63,13 +63,12 @@ def _model(args: argparse.Namespace) -> Model:
         _refuse_beside("--preset", args, sizes)
         return _preset(args.preset or DEFAULT)
     for name in ("params", "d_model", "layers"):
-        # Nothing depends on the layers where one of them is probed.
-        if getattr(args, name) is None and not (name == "layers" and args.scope == ONE_LAYER):
+        if getattr(args, name) is None:
             raise UsageError(f"{_flag(name)} is missing: a model is a preset, or --params, --d-model and --layers")
     active = args.active_params or args.params
     if active > args.params:
         raise UsageError(f"--active-params {active:,} is more than --params {args.params:,}")
-    return Model("a model of your own", args.params, active, args.d_model, args.layers or 1, "from the command line")
+    return Model("a model of your own", args.params, active, args.d_model, args.layers, "from the command line")
 
 
 def _refuse_beside(flag: str, args: argparse.Namespace, names: tuple[str, ...]) -> None:

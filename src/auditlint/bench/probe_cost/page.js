@@ -4,6 +4,8 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
 const OTHER = "other";
+// No line ends before a percent sign.
+const joined = (text) => text.replaceAll(" %", "\u00a0%");
 // The control of each number, what is shown for 1 of it, and the limits that it has.
 const NUMBERS = [
   { id: "active_params", name: "Parameters", unit: 1e9, limits: data.limits.params },
@@ -30,14 +32,15 @@ function build() {
     shown.textContent = data.bands[shown.dataset.basis].basis;
   }
   for (const shown of document.querySelectorAll("[data-label]")) {
-    shown.textContent = `${data.labels[shown.dataset.label]}.`;
+    shown.textContent = joined(`${data.labels[shown.dataset.label]}.`);
   }
   for (const shown of document.querySelectorAll("[data-threshold]")) {
-    shown.textContent = `${data.thresholds[shown.dataset.threshold]} %`;
+    shown.textContent = joined(`${data.thresholds[shown.dataset.threshold]} %`);
   }
-  element("thresholds").textContent = Object.values(data.thresholds).map((of) => `${of} %`).join(", ");
-  const illustrative = Object.values(data.bands).some((band) => band.basis === "illustrative");
-  element("rests").textContent = illustrative ? "It rests on illustrative latencies, not on measured ones." : "";
+  element("thresholds").textContent = joined(Object.values(data.thresholds).map((of) => `${of} %`).join(", "));
+  const bases = new Set(Object.values(data.bands).map((band) => band.basis));
+  const but = bases.has("measured") ? ", on the model and hooks of the measurement" : ", not on measured ones";
+  element("rests").textContent = `It rests on ${[...bases].join(" and ")} latencies${but}.`;
 }
 
 function start() {
@@ -90,7 +93,7 @@ function update() {
   if (!asked) return;
   const answer = cost(asked, data);
   const words = texts(answer, data);
-  for (const shown of document.querySelectorAll("[data-text]")) shown.textContent = words[shown.dataset.text];
+  for (const shown of document.querySelectorAll("[data-text]")) shown.textContent = joined(words[shown.dataset.text]);
   const failed = ["FAIL", "CATASTROPHIC"].includes(answer.verdict.batched);
   const mood = failed ? "bad" : answer.verdict.headline === "arithmetic" ? "" : "good";
   document.querySelector(".verdict").className = `verdict ${mood}`;
