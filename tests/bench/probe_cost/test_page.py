@@ -275,5 +275,5 @@ def test_latencies_carry_what_they_are() -> None:
         return list(json.loads(json.dumps(page.data(OPENING, bands)))["labels"].values())
 
     assert all("illustrative, not measured (Mitra, " in label for label in labels(ILLUSTRATION))
-    band = Band(1.0, 2.0, MEASURED, "arm `packed` of x.json", "NVIDIA H200", "2026-11-28")
-    assert "measured, NVIDIA H200, 2026-11-28 (arm `packed` of x.json)" in labels(Bands(band, band))[0]
+    band = Band(1.0, 2.0, MEASURED, "arm `packed` of x.json", "a device", "2026-11-28")
+    assert "measured, a device, 2026-11-28 (arm `packed` of x.json)" in labels(Bands(band, band))[0]

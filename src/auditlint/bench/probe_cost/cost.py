@@ -69,9 +69,9 @@ def texts(answer: Cost) -> dict[str, str]:
         "export": size(of.export_bytes),
         "floor": percent(of.floor),
         "naive": span(bands.naive.low, bands.naive.high),
-        "naive_kept": _kept(bands.naive),
+        "naive_loss": _loss(bands.naive),
         "batched": span(bands.batched.low, bands.batched.high),
-        "batched_kept": _kept(bands.batched),
+        "batched_loss": _loss(bands.batched),
         "floor_grade": judged.floor,
         "naive_grade": judged.naive,
         "batched_grade": judged.batched,
@@ -79,6 +79,6 @@ def texts(answer: Cost) -> dict[str, str]:
     }
 
 
-def _kept(band: Band) -> str:
-    """How many of the tokens per second are left, from the worst case to the best."""
-    return span(*(100.0 - throughput_loss(latency) for latency in (band.high, band.low)))
+def _loss(band: Band) -> str:
+    """The share of the tokens per second that is lost."""
+    return span(throughput_loss(band.low), throughput_loss(band.high))

@@ -110,7 +110,7 @@ function span(low, high) {
   return ends[0] === ends[1] ? ends[0] : ends.join(" to ");
 }
 
-const kept = (band) => span(100 - throughputLoss(band.high), 100 - throughputLoss(band.low));
+const loss = (band) => span(throughputLoss(band.low), throughputLoss(band.high));
 
 function texts(answer, data) {
   const { figures: of, bands, verdict: judged } = answer;
@@ -127,9 +127,9 @@ function texts(answer, data) {
     export: size(of.export_bytes),
     floor: percent(of.floor),
     naive: span(bands.naive.low, bands.naive.high),
-    naive_kept: kept(bands.naive),
+    naive_loss: loss(bands.naive),
     batched: span(bands.batched.low, bands.batched.high),
-    batched_kept: kept(bands.batched),
+    batched_loss: loss(bands.batched),
     floor_grade: judged.floor,
     naive_grade: judged.naive,
     batched_grade: judged.batched,
