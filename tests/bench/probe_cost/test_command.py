@@ -162,7 +162,7 @@ def test_a_pipe_is_written_to_and_not_replaced(run: Callable[..., Run], tmp_path
 def test_presets_are_listed_with_their_configurations(run: Callable[..., Run]) -> None:
     lines = run("--list-presets").out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(PRESETS)
-    assert max(map(len, lines)) <= 90 and "mistralai/Mistral-7B-v0.1" in "\n".join(lines)
+    assert max(map(len, lines)) <= 80 and "mistralai/Mistral-7B-v0.1" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,9 @@ def as_json(question: Question, answer: Cost, command: str) -> str:
 
 def presets() -> str:
     """Return the models that can be named, a line for each."""
-    head = f"{'NAME':<16}{'PARAMETERS':>11}{'AT WORK':>9}{'WIDTH':>7}{'LAYERS':>7}  CONFIGURATION"
+    head = f"{'NAME':<15}{'PARAMS':>6}{'AT WORK':>9}{'WIDTH':>7}{'LAYERS':>8}  CONFIGURATION"
     rows = (
-        f"{name:<16}{amount(model.params):>11}{amount(model.active_params):>9}{model.d_model:>7}{model.layers:>7}"
+        f"{name:<15}{amount(model.params):>6}{amount(model.active_params):>9}{model.d_model:>7}{model.layers:>8}"
         f"  {model.source.rpartition(' ')[2]}"
         for name, model in PRESETS.items()
     )
