@@ -25,6 +25,7 @@ DEFERRAL = (ROOT / "docs" / "deferral.md").read_text(encoding="utf-8")
 BUFFERS = (ROOT / "docs" / "defer-buffers.md").read_text(encoding="utf-8")
 FIXING = (ROOT / "docs" / "fixing.md").read_text(encoding="utf-8")
 VALIDATION = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
+PROBE_COST = (ROOT / "docs" / "probe-cost.md").read_text(encoding="utf-8")
 GUIDES = {
     "README.md": README,
     "docs/configuration.md": CONFIGURATION,
@@ -34,6 +35,7 @@ GUIDES = {
     "docs/deferral.md": DEFERRAL,
     "docs/defer-buffers.md": BUFFERS,
     "docs/fixing.md": FIXING,
+    "docs/probe-cost.md": PROBE_COST,
 }
 
 
@@ -96,7 +98,8 @@ def test_a_runtime_check_reports_what_the_readme_shows(examples: Path, command: 
 
 
 def test_every_example_is_shown_with_its_output() -> None:
-    assert {command.rpartition(" ")[2] for command, _, _ in SHOWN} == set(FILES)
+    shown = {command.rpartition(" ")[2] for command, _, _ in SHOWN}
+    assert {name for name in shown if name.endswith(".py")} == set(FILES)
 
 
 @pytest.mark.parametrize(("name", "status"), [("audit.py", 1), ("guarded.py", 0)])
@@ -149,7 +152,12 @@ def test_the_second_command_is_the_one_that_the_checks_run() -> None:
 
 def test_the_flags_that_are_named_exist() -> None:
     known = set()
-    for arguments in (["--help"], ["--runtime-check", "--help"], ["validate-rules", "--help"]):
+    for arguments in (
+        ["--help"],
+        ["--runtime-check", "--help"],
+        ["validate-rules", "--help"],
+        ["probe-cost", "--help"],
+    ):
         known |= set(re.findall(r"--[a-z][a-z-]+", _auditlint(*arguments).stdout))
     known |= {"--sync-backend"}  # pytest's
     known |= {"--nproc-per-node"}  # torchrun's

@@ -40,14 +40,15 @@ FORMATS = ("full", "concise", "json", "github", "gitlab", "sarif", "junit")
 # Formats for programs that tell what a fix does, edit by edit.
 WITH_FIXES = ("json", "sarif")
 
-_NOT_YET = ("bench", "probe-cost", "server")
+_NOT_YET = ("bench", "server")
 _RUNTIME = "--runtime-check"
 _RUNTIME_FLAGS = ("--backend", "--html", "--max-syncs")
 
 _USAGE = """auditlint [check] [OPTIONS] [PATHS ...]
        auditlint --runtime-check [OPTIONS] SCRIPT [ARGS ...]
        auditlint rule CODE | --all
-       auditlint validate-rules [OPTIONS]"""
+       auditlint validate-rules [OPTIONS]
+       auditlint probe-cost [OPTIONS]"""
 
 
 def run() -> None:
@@ -114,6 +115,10 @@ def _run(arguments: list[str]) -> int:
             from auditlint.runtime.validate import main as validate_rules
 
             return validate_rules(arguments[1:])
+        if command == "probe-cost":
+            from auditlint.bench.probe_cost.command import main as probe_cost
+
+            return probe_cost(arguments[1:])
         return check(arguments[1:] if command == "check" else arguments)
     except ConfigError as error:
         return failed(str(error))

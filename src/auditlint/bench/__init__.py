@@ -1,0 +1,1 @@
+"""What audits and probes cost: commands that measure it on one's own machine."""
