@@ -104,7 +104,7 @@ def looks(outline: Outline, nodes: Iterable[ast.AST], path: tuple[str, ...]) -> 
     return False
 
 
-def _names(function: Def, path: tuple[str, ...]) -> bool:
+def _names(function: Def | ast.Lambda, path: tuple[str, ...]) -> bool:
     """Whether a function names a variable, or an attribute of an object under whatever name, but to finalize it."""
     stack: list[ast.AST] = [function]
     while stack:
