@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import types
-from collections import OrderedDict, defaultdict, deque
+from collections import ChainMap, OrderedDict, UserDict, UserList, defaultdict, deque
 from typing import Any, NamedTuple
 
 import pytest
@@ -307,6 +307,46 @@ def test_subclasses_of_containers_and_dataclasses_in_arguments() -> None:
     assert got == [{"a": 1.0}, {"b": 2.0}, Frozen(2.0), Frozen("plain"), FrozenSlots([Frozen(1.0)])]
     assert type(got[0]) is defaultdict and type(got[0]["a"]) is float and got[3] is untouched
     assert frozen.value.device == x.device and counts["a"].device == x.device
+
+
+class Window(deque):  # type: ignore[type-arg]
+    """A deque whose `__init__` takes something else."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(maxlen=2)
+        self.name = name
+
+
+def test_containers_of_the_standard_library_are_taken_as_they_are_now() -> None:
+    got: list[Any] = []
+    x = torch.arange(4.0, device="sim")
+    recent, window = deque([x[1], 5], maxlen=2), Window("w")
+    window.append(x[2])
+    listed, mapped, chained = UserList([x[3]]), UserDict(a=[x[1]]), ChainMap({"b": x[2]}, {"c": 1})
+    data, space = bytearray(b"ab"), types.SimpleNamespace(value=x[1])
+    around: deque[Any] = deque()
+    around.append(around)
+    arguments = [recent, window, listed, mapped, chained, data, space, around]
+    defer_call(lambda *args: got.extend(args), *arguments)
+    recent.append(6)
+    window.clear()
+    listed.append(7)
+    mapped["a"].append(8)
+    chained["b"] = chained.maps[1]["c"] = 9
+    data[0] = 0
+    space.value = 10
+    flush()
+    assert got[0] == deque([1.0, 5]) and got[0].maxlen == 2 and type(got[0][0]) is float
+    assert list(got[1]) == [2.0] and type(got[1]) is Window and (got[1].name, got[1].maxlen) == ("w", 2)
+    assert got[2] == [3.0] and type(got[2]) is UserList and got[3] == {"a": [1.0]} and type(got[3]) is UserDict
+    assert got[4].maps == [{"b": 2.0}, {"c": 1}] and got[5] == b"ab" and got[6].value == 1.0
+    assert got[7][0] is got[7] and got[7] is not around
+
+
+def test_a_chain_of_dicts_gets_values_in_each_of_them() -> None:
+    chained = ChainMap({"a": number(1.0)}, {"b": [number(2.0)]})
+    finalize(chained)
+    assert not deferred_in(chained.maps) and chained["a"] == 1.0 and chained["b"] == [2.0]
 
 
 def test_a_set_of_tensors_and_a_list_that_contains_itself() -> None:

@@ -36,9 +36,9 @@ _running = threading.RLock()  # calls run one after the other, whichever threads
 def defer_call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
     """Call `function(*args, **kwargs)` after the pass: at the next `flush` or `finalize`, or when the process ends.
 
-    Tensors among the arguments, and in their containers and dataclasses, are captured now, cloned. The function gets
-    Python numbers for those without dimensions and host tensors for the others; for another form, pass
-    `defer(tensor, as_=...)`. Containers and numpy's arrays are copied now, everything else is passed as it is.
+    Tensors among the arguments, and in their containers, are captured now, cloned. The function gets Python numbers for
+    those without dimensions and host tensors for the others; for another form, pass `defer(tensor, as_=...)`.
+    Containers (those that `auditlint.defer.derive` names) are copied now, everything else is passed as it is.
 
     Calls run one at a time, in the order in which they were deferred, on the thread that flushes. A call may defer
     further calls: they run in the same flush. Raises as `defer` does.

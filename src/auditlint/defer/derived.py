@@ -31,9 +31,10 @@ class Derived(DeferredArray):
 def derive(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Deferred:
     """A `Deferred` that stands for `function(*args, **kwargs)`, called on the host once the arguments have values.
 
-    Tensors among the arguments, and in their lists, dicts, tuples, sets and dataclasses, are captured now, cloned: the
-    function gets Python numbers for those without dimensions and host tensors for the others. Each `Deferred` among
-    them, derived ones included, is there as its value. Containers and numpy's arrays are copied now, everything else is
+    Tensors among the arguments, and in their containers, are captured now, cloned: the function gets Python numbers for
+    those without dimensions and host tensors for the others. Each `Deferred` among them, derived ones included, is
+    there as its value. Containers are copied now: lists, dicts, tuples, sets, deques, byte arrays, numpy's arrays, the
+    classes `UserList`, `UserDict` and `ChainMap`, and dataclasses and namespaces that hold tensors. Everything else is
     passed as it is.
 
     The function runs once, without gradients: at the next flush, finalize or read of any value that was not read yet,

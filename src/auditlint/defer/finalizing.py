@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 import weakref
-from collections import UserDict, UserList, deque
+from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Iterator
 from typing import Any, TypeVar, overload
 
@@ -132,6 +132,8 @@ class _Walk:
                 if plain is not item:
                     value.discard(item)
                     value.add(plain)
+        elif issubclass(kind, ChainMap):
+            self.plain(value.maps)
         if kind in _BARE:
             return
         for name, item, attributes in _attributes(value):

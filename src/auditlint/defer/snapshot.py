@@ -5,13 +5,21 @@ from __future__ import annotations
 import copy
 import dataclasses
 import sys
-from collections.abc import Callable
+import types
+from collections import ChainMap, UserDict, UserList, deque
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 
 from auditlint.defer.capture import Capture
 from auditlint.defer.pending import read
+
+# Most of what is found beside tensors, by exact type: it never changes.
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+# Containers that keep everything in one list or dict, and the attribute that has it.
+_INSIDE = {UserDict: "data", UserList: "data", ChainMap: "maps"}
+_WRAPPERS = tuple(_INSIDE)
 
 Captured = Callable[[torch.Tensor], Capture]
 
@@ -24,7 +32,7 @@ class _Set(NamedTuple):
 
 
 class _Fields(NamedTuple):
-    """A copy of a dataclass's instance, and those of its fields that hold captures."""
+    """A copy of an instance of a dataclass, or of a namespace, and those of its fields that hold captures."""
 
     instance: Any
     fields: dict[str, Any]
@@ -35,10 +43,12 @@ def _ignore(capture: Capture) -> None:
 
 
 def taken(value: Any, capture: Captured, found: Callable[[Capture], None] = _ignore) -> Any:
-    """A copy of the lists, dicts, tuples and sets in `value`, with `capture(tensor)` in the place of each tensor.
+    """A copy of the lists, dicts, tuples, sets and deques in `value`, `capture(tensor)` in the place of each tensor.
 
-    Copied too are numpy's arrays, and instances of dataclasses that contain tensors; everything else is the same object
-    in the copy. `found` is called with each capture that is in the copy, those that were in `value` already included.
+    Copied too are the standard library's classes that stand for lists and dicts (UserList, UserDict, ChainMap), byte
+    arrays and numpy's arrays, and instances of dataclasses and namespaces that contain tensors; everything else is the
+    same object in the copy. `found` is called with each capture that is in the copy, those that were in `value` already
+    included.
     """
     return _Taking(capture, found).copied(value)
 
@@ -52,6 +62,8 @@ class _Taking:
         self._done: dict[int, tuple[Any, Any]] = {}  # the original is kept, so that no other object gets its address
 
     def copied(self, value: Any) -> Any:
+        if type(value) in _PLAIN:
+            return value
         if id(value) in self._done:
             return self._done[id(value)][0]
         if isinstance(value, (torch.Tensor, Capture)):
@@ -70,25 +82,56 @@ class _Taking:
             result = _tuple(value, [self.copied(item) for item in value])
         elif type(value) in (set, frozenset):
             result = _Set(type(value), [self.copied(item) for item in value])
+        elif isinstance(value, deque):
+            result = _empty(value)
+            self._done[id(value)] = result, value
+            deque.extend(result, [self.copied(item) for item in value])
+        elif isinstance(value, _WRAPPERS):
+            result = self._wrapper(value)
         elif _is_array(value):
             result = copy.copy(value)
+        elif type(value) is types.SimpleNamespace:
+            result = self._fields(value, vars(value))
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            result = self._fields(value)
+            result = self._fields(value, [field.name for field in dataclasses.fields(value)])
         else:
             result = value
         self._done[id(value)] = result, value
         return result
 
-    def _fields(self, value: Any) -> Any:
+    def _wrapper(self, value: Any) -> Any:
+        result = type(value).__new__(type(value))
+        self._done[id(value)] = result, value
+        vars(result).update(vars(value))
+        vars(result)[_inside(value)] = self.copied(vars(value)[_inside(value)])
+        return result
+
+    def _fields(self, value: Any, names: Iterable[str]) -> Any:
         self._done[id(value)] = value, value  # should one of its fields lead back to it
-        names = [field.name for field in dataclasses.fields(value) if hasattr(value, field.name)]
-        held = {name: self.copied(getattr(value, name)) for name in names}
+        held = {name: self.copied(getattr(value, name)) for name in names if hasattr(value, name)}
         changed = {name: item for name, item in held.items() if _holds_capture(item, set())}
         return _Fields(copy.copy(value), changed) if changed else value
 
 
+def _empty(value: deque[Any]) -> deque[Any]:
+    """A deque as `value` is, with nothing in it yet; no `__init__` of a subclass is called."""
+    if type(value) is deque:
+        return deque(maxlen=value.maxlen)
+    result = type(value).__new__(type(value))
+    deque.__init__(result, (), value.maxlen)
+    vars(result).update(vars(value))
+    return result
+
+
+def _inside(wrapper: Any) -> str:
+    """The attribute in which a container of Python's own keeps what it contains."""
+    return next(name for kind, name in _INSIDE.items() if isinstance(wrapper, kind))
+
+
 def _is_array(value: Any) -> bool:
-    """Whether a value is one of numpy's arrays; what was not imported has made none."""
+    """Whether a value is one of Python's or numpy's arrays; what was not imported has made none."""
+    if type(value) is bytearray:
+        return True
     array = getattr(sys.modules.get("numpy"), "ndarray", None)
     return array is not None and isinstance(value, array)
 
@@ -97,14 +140,16 @@ def _holds_capture(value: Any, seen: set[int]) -> bool:
     """Whether there is a capture in a copy; `seen` are the containers that are being looked into."""
     if isinstance(value, (Capture, _Fields)):
         return True
-    if id(value) in seen or not isinstance(value, (list, tuple, dict)):
+    if isinstance(value, _WRAPPERS):
+        value = vars(value)[_inside(value)]
+    if id(value) in seen or not isinstance(value, (list, tuple, dict, deque)):
         return False
     seen.add(id(value))
     return any(_holds_capture(item, seen) for item in (value.values() if isinstance(value, dict) else value))
 
 
 def values(snapshot: Any) -> Any:
-    """What `taken` made, with values in the place of captures; its lists and dicts are changed in place.
+    """What `taken` made, with values in the place of captures; its lists, dicts and deques are changed in place.
 
     Raises the device's error when a transfer failed.
     """
@@ -120,6 +165,8 @@ def _values(value: Any, done: dict[int, Any]) -> Any:
         for name, item in value.fields.items():
             object.__setattr__(value.instance, name, _values(item, done))  # frozen ones too: it is our own copy
         return value.instance
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, tuple):
         return _tuple(value, [_values(item, done) for item in value])
     if id(value) not in done:
@@ -129,6 +176,12 @@ def _values(value: Any, done: dict[int, Any]) -> Any:
         elif isinstance(value, dict):
             for key, item in value.items():
                 value[key] = _values(item, done)
+        elif isinstance(value, deque):
+            items = [_values(item, done) for item in value]
+            deque.clear(value)
+            deque.extend(value, items)
+        elif isinstance(value, _WRAPPERS):
+            vars(value)[_inside(value)] = _values(vars(value)[_inside(value)], done)
     return value
 
 

@@ -8,8 +8,9 @@ import keyword
 from collections.abc import Mapping
 from typing import Protocol
 
-from auditlint.fixes.flow.tree import FileTree
-from auditlint.fixes.flow.uses import Comprehension, bound_names, free_names, report_kind
+from auditlint.fixes.flow.changing import may_change, turns_to_text
+from auditlint.fixes.flow.tree import FileTree, FunctionNode
+from auditlint.fixes.flow.uses import Comprehension, bound_names, free_names, is_index, report_kind
 from auditlint.fixes.later import is_lasting
 
 # A name that says what a value is, where the operation's own name is Python's.
@@ -21,15 +22,19 @@ class Texts(Protocol):
 
     def leaf(self, node: ast.expr) -> str: ...
     def argument(self, node: ast.expr) -> str: ...
+    def shown(self, node: ast.expr) -> str: ...
     def source(self, node: ast.expr, holes: Mapping[ast.expr, str]) -> str: ...
 
 
 class Arguments:
     """The parameters of a lambda whose body computes `bodies`, and what is passed for them."""
 
-    def __init__(self, file: FileTree, texts: Texts, leaves: tuple[ast.expr, ...], *bodies: ast.expr) -> None:
+    def __init__(
+        self, file: FileTree, texts: Texts, hook: FunctionNode, leaves: tuple[ast.expr, ...], *bodies: ast.expr
+    ) -> None:
         self._file = file
         self._texts = texts
+        self._hook = hook
         self._leaves = leaves
         self._held: list[tuple[str, str, bool]] = []  # name, text, whether it stands for all of the same text
         calls = [
@@ -83,7 +88,7 @@ class Arguments:
         if node in self._leaves:
             holes[node] = self._leaf(node)
             return
-        if isinstance(node, ast.Constant) or _is_number(node):
+        if _is_literal(node):
             return
         if not isinstance(node, (ast.FormattedValue, ast.Slice, ast.Starred)) and not self._opened(node):
             holes[node] = self.named(node, self._texts.argument(node))
@@ -99,6 +104,8 @@ class Arguments:
             if isinstance(node, ast.Call) and child is node.func and isinstance(child, ast.Name):
                 if not self._is_free(node, child):
                     holes[child] = self.named(child, self._texts.source(child, {}), "function")
+            elif turns_to_text(node, child) and may_change(self._file, child, self._hook):
+                holes[child] = self.named(child, self._texts.shown(child))
             elif not (_receives(node, child) and self._is_free(node, child)):
                 self._collect(child, holes)
 
@@ -114,7 +121,7 @@ class Arguments:
         """Whether an expression is part of the lambda's body, and only its parts may be evaluated in the hook."""
         if any(one in self._leaves for one in ast.walk(node)):
             return True
-        if isinstance(node, ast.JoinedStr):
+        if isinstance(node, ast.JoinedStr) or is_index(self._file, node):
             return True
         return isinstance(node, ast.Call) and bool(report_kind(node))
 
@@ -140,9 +147,16 @@ def _parts(node: ast.expr) -> list[ast.expr]:
     return [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.expr)]
 
 
-def _is_number(node: ast.expr) -> bool:
-    """`-1`: a number with its sign."""
-    return isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
+def _is_literal(node: ast.expr) -> bool:
+    """Whether an expression is the same wherever it stands: a constant, a number with its sign, a display of such."""
+    match node:
+        case ast.Constant() | ast.UnaryOp(operand=ast.Constant()):
+            return True
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
+            return all(map(_is_literal, elements))
+        case ast.Dict(keys=keys, values=values):
+            return all(key is not None and _is_literal(key) for key in keys) and all(map(_is_literal, values))
+    return False
 
 
 def _receives(call: ast.expr, receiver: ast.expr) -> bool:

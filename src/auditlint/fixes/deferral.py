@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from auditlint.fixes.arguments import Arguments, hint_of
+from auditlint.fixes.flow.changing import may_change, turns_to_text
 from auditlint.fixes.flow.follower import Rewrite
 from auditlint.fixes.flow.operands import is_fresh, is_single, nature, number_type
 from auditlint.fixes.flow.reads import Read
@@ -77,7 +79,7 @@ class Texts:
             return f"{target} = {target} {operator} {self.expression(node.value)}.{wide}()"
         rewrite = self._rewrites.get(node.value)
         inner = rewrite.leaves if rewrite is not None and rewrite.kind == "derive" else (node.value,)
-        arguments = Arguments(self._file, self, inner, node.value)
+        arguments = Arguments(self._file, self, self._hook, inner, node.value)
         total = arguments.named(node.target, target, "total")
         body = arguments.body(node.value, top=False)
         function = arguments.function(f"{total} {operator} {body}")
@@ -89,7 +91,7 @@ class Texts:
         assert isinstance(report, ast.Expr)
         held = [self._rewrites.get(node), self._rewrites.get(report.value)]
         leaves = tuple(leaf for one in held if one is not None for leaf in one.leaves)
-        arguments = Arguments(self._file, self, leaves, node.test, report.value)
+        arguments = Arguments(self._file, self, self._hook, leaves, node.test, report.value)
         test = arguments.body(node.test)
         body = arguments.body(report.value)
         return self._call("defer_call", [arguments.function(f"{body} if {test} else None"), *arguments.passed()])
@@ -152,7 +154,7 @@ class Texts:
             return self._kept(read)
         operand, fresh = _bare(read.operand)
         fresh = fresh or read.alone
-        text = self._source.code(operand)
+        text = _in_one_line(self._source.code(operand))
         if read.extra:
             text = f"{text}.to({', '.join(self._source.code(one) for one in read.extra)})"
         form = "" if read.form == "item" else f', as_="{read.form}"'
@@ -178,7 +180,7 @@ class Texts:
 
     def _receiver(self, node: ast.expr) -> str:
         """The text of an expression that a method is called on."""
-        text = self._source.code(node)
+        text = _in_one_line(self._source.code(node))
         simple = isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
         return text if simple else f"({text})"
 
@@ -198,7 +200,7 @@ class Texts:
         simple = self._simple(node, rewrite)
         if simple is not None:
             return self._call(name, simple)
-        arguments = Arguments(self._file, self, rewrite.leaves, node)
+        arguments = Arguments(self._file, self, self._hook, rewrite.leaves, node)
         body = arguments.body(node)
         return self._call(name, [arguments.function(body), *arguments.passed()])
 
@@ -215,11 +217,16 @@ class Texts:
         read = self._reads.get(node)
         if read is not None and read.form == "tree":  # `derive` captures one tensor and a structure of many alike
             return [self._source.code(function), *map(self._source.code, given)]
-        texts = [self._source.code(function), *(self.argument(one) for one in node.args)]
+        texts = [self._source.code(function), *(self._given(node, one) for one in node.args)]
         texts += [f"{one.arg}={self.argument(one.value)}" for one in node.keywords]
         if rewrite.kind == "call" and report_kind(node) == "scalar" and uses_time(self._file, node):
             texts.append(f"walltime={self._clock()}()")
         return texts
+
+    def _given(self, call: ast.Call, argument: ast.expr) -> str:
+        if turns_to_text(call, argument) and may_change(self._file, argument, self._hook):
+            return self.shown(argument)
+        return self.argument(argument)
 
     def _computed(self, node: ast.expr, rewrite: Rewrite) -> bool:
         """Whether a leaf, or what formats tensors, is part of the expression without being the whole of it."""
@@ -243,8 +250,19 @@ class Texts:
         operand, fresh = _bare(node)
         return f'{self._called("defer")}({self._source.code(operand)}, as_="cpu"{", fresh=True" if fresh else ""})'
 
+    def shown(self, node: ast.expr) -> str:
+        """The text of what is formatted in the hook, since it may change."""
+        return f'f"{{{self._source.code(node)}}}"'
+
     def source(self, node: ast.expr, holes: Mapping[ast.expr, str]) -> str:
         return self._source.code(node, holes)
+
+
+def _in_one_line(text: str) -> str:
+    """A chain of methods with a line for each, in one line, if nothing but the chain has it in several."""
+    joined = re.sub(r"\s*\n\s*\.", ".", text)
+    kept = "\n" in joined or "#" in text or '"""' in text or "'''" in text or len(joined) > WIDTH * 2 // 3
+    return text if kept else joined
 
 
 def _folded(part: str, indent: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow import idioms
+from auditlint.fixes.flow.changing import may_change, turns_to_text
 from auditlint.fixes.flow.operands import is_function, nature
 from auditlint.fixes.flow.result import Rewrite
-from auditlint.fixes.flow.uses import Comprehension, free_names, reports_only
+from auditlint.fixes.flow.uses import Comprehension, free_names, is_index, report_kind, reports_only
 from auditlint.fixes.later import unready
 from auditlint.fixes.plan import Plan
 
@@ -32,10 +33,27 @@ def joined(plans: Sequence[Plan | str], diagnostics: Sequence[Diagnostic]) -> li
             break
         found = [one if isinstance(one, str) else plan for one, plan in zip(judged, found, strict=True)]
     sure = [
-        plan._replace(doubts=(*plan.doubts, *doubts)) if isinstance(plan, Plan) else plan
+        plan._replace(doubts=(*_shown_later(plan), *plan.doubts, *doubts)) if isinstance(plan, Plan) else plan
         for plan, doubts in zip(current, judged, strict=True)
     ]
-    return _apart(_shared(sure))
+    return _apart(_shared(_without_graph(sure)))
+
+
+def _without_graph(plans: list[Plan | str]) -> list[Plan | str]:
+    """Without the plans that cut loose what others defer: nothing deferred keeps a graph or the memory."""
+    every = [one for plan in plans if isinstance(plan, Plan) for one in plan.rewrites]
+    deferred = {_key(one) for one in every if one.kind in ("read", "derive")}
+
+    def meets(rewrite: Rewrite) -> bool:
+        nodes = (rewrite.node, *rewrite.file.above(rewrite.node), *ast.walk(rewrite.node))
+        return rewrite.kind in ("detach", "clone") and any((rewrite.file.filename, one) in deferred for one in nodes)
+
+    return [
+        "another fix defers the value, which keeps no graph then"
+        if isinstance(plan, Plan) and any(map(meets, plan.rewrites))
+        else plan
+        for plan in plans
+    ]
 
 
 def _apart(plans: list[Plan | str]) -> list[Plan | str]:
@@ -140,6 +158,30 @@ def _doubts(plan: Plan) -> tuple[str, ...] | str:
     return tuple(doubts)
 
 
+def _shown_later(plan: Plan) -> Iterator[str]:
+    """Doubts about objects that are made a text of after the pass, and may say something else then."""
+    for rewrite in plan.rewrites:
+        report = isinstance(rewrite.node, ast.Call) and report_kind(rewrite.node) == "print"
+        if not report and not any(_makes_text(one) for one in ast.walk(rewrite.node)):
+            continue
+        parents = rewrite.file.parents
+        for part in (part for whole in (*_operands(rewrite), *rewrite.leaves) for part in _elements(whole)):
+            above = parents[part]
+            called = isinstance(above, ast.Attribute) and isinstance(parents[above], ast.Call)
+            if not called and not turns_to_text(above, part) and may_change(rewrite.file, part, plan.hook):
+                yield f"`{ast.unparse(part)}` is formatted after the pass, and may have changed by then"
+
+
+def _elements(node: ast.expr) -> list[ast.expr]:
+    """An expression, or what stands in it where it is a display or a part of an f-string."""
+    match node:
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
+            return [inner for part in parts for inner in _elements(part)]
+        case ast.FormattedValue(value=value):
+            return [value]
+    return [node]
+
+
 def _shapes(node: ast.AST, leaves: Sequence[ast.expr]) -> bool:
     """Whether a value is the size or position in `tensor.view(value)`, of a tensor that is no such value itself."""
     match node:
@@ -168,7 +210,7 @@ def _operands(rewrite: Rewrite) -> list[ast.expr]:
             continue
         if isinstance(one, Comprehension) and one in holders:
             waiting += [one.generators[0].iter, *free_names(one)]
-        elif one in holders or isinstance(one, ast.Slice):
+        elif one in holders or isinstance(one, ast.Slice) or is_index(rewrite.file, one):
             parts: list[ast.AST] = list(ast.iter_child_nodes(one))
             if isinstance(one, ast.Call) and (isinstance(one.func, ast.Name) or is_function(one.func)):
                 parts.remove(one.func)

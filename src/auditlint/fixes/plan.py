@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from auditlint.diagnostics import Diagnostic
+from auditlint.fixes.flow.files import is_closed
 from auditlint.fixes.flow.follower import Follower
 from auditlint.fixes.flow.functions import named_elsewhere
 from auditlint.fixes.flow.operands import number_type
@@ -91,6 +92,9 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
     if style == PLAIN and any(one.points and all(point.code == FLUSH for point in one.points) for one in placed):
         return 'the fix-style "plain" finalizes containers, and this one has no name where the pass ends'
     points = tuple(dict.fromkeys(point for one in placed for point in one.points))
+    closed = is_closed(flow, [(one.filename, one.node) for one in points])
+    if closed:
+        return closed
     for returned in flow.returned:
         if named_elsewhere(trees, returned):
             flow.doubt(f"`{returned.name}()` is called elsewhere as well, and gives a `Deferred` there too")
@@ -179,6 +183,8 @@ def _not_plain(flow: Flow, read: Read) -> str:
         return 'the fix-style "plain" has no deferred calls'
     if any(one.kind == "derive" for one in flow.rewrites.values()):
         return 'the fix-style "plain" keeps tensors only, and this value is computed from a read'
+    if flow.namespaces:
+        return 'the fix-style "plain" looks into no namespaces'
     if read.form not in ("item", "cpu"):
         return 'the fix-style "plain" gives numbers and host tensors only'
     if any(one.kind == "add" for one in flow.rewrites.values()) and not number_type(read.operand or read.root):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow import idioms
 from auditlint.fixes.flow.deferrable import is_lambdas, meant, movable, report_doubts
+from auditlint.fixes.flow.files import is_written
 from auditlint.fixes.flow.functions import (
     Returned,
     argument_for,
@@ -21,19 +22,18 @@ from auditlint.fixes.flow.functions import (
     is_parameter,
     is_plain,
     named_elsewhere,
-    only_keeps,
     origin,
     parameter_for,
     reaches,
 )
 from auditlint.fixes.flow.holders import unsure_of, watched
 from auditlint.fixes.flow.reads import Read
+from auditlint.fixes.flow.records import is_display, is_namespace, is_record
 from auditlint.fixes.flow.result import Flow, Impossible, Rewrite, Store
 from auditlint.fixes.flow.running import run_by
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
 from auditlint.fixes.flow.uses import (
     ANY_DEPTH,
-    DISPLAYS,
     caught,
     computes,
     extends,
@@ -236,7 +236,7 @@ class Follower:
             case ast.Attribute():
                 self._slot(file, function, target, node)
             case ast.Subscript(value=container):
-                self.elements.append((*keys_of(target), *(ANY_DEPTH if isinstance(node, DISPLAYS) else ())))
+                self.elements.append((*keys_of(target), *(ANY_DEPTH if is_display(node) else ())))
                 self._container(file, function, container)
             case ast.Tuple(elts=elements):
                 if part is None or any(isinstance(one, ast.Starred) for one in elements) or part >= len(elements):
@@ -256,7 +256,7 @@ class Follower:
         if text in self.slots:
             return
         self.slots.add(text)
-        if isinstance(node, (*DISPLAYS, ast.BinOp)):
+        if is_display(node) or isinstance(node, ast.BinOp):
             self.lists.add(text)
         for body in self._bodies(file, function):
             for one in meant(file, function, body, target):
@@ -384,6 +384,8 @@ class Follower:
         kind = report_kind(call)
         if not kind and writes(call) and callee(file, call) is None and isinstance(file.parents[call], ast.Expr):
             kind = "file"
+        if not kind and is_written(file, self._inside(file, call), call):
+            kind = "file"
         if kind:
             if region is not None:
                 # The computation becomes part of the deferred call.
@@ -396,7 +398,9 @@ class Follower:
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         function = self._inside(file, call)
         if method in idioms.STORES and isinstance(call.func, ast.Attribute):
-            plain = region is None and leaf is node and not isinstance(node, DISPLAYS)
+            if method in idioms.KEYED and call.args[0] is node:
+                raise Impossible("the value is a key or an index in the hook")
+            plain = region is None and leaf is node and not is_display(node)
             if method in idioms.ITERATES and (plain or region is not None) and not isinstance(above, ast.keyword):
                 raise Impossible(f"`.{method}()` looks into the value in the hook")
             if not isinstance(file.parents[call], (ast.Expr, ast.Lambda)) and method != "setdefault":
@@ -406,7 +410,8 @@ class Follower:
             return
         target = callee(file, call)
         if target is None:
-            if name[:1].isupper() and only_keeps(file, name):
+            if is_record(file, call, above, node):
+                self.flow.namespaces |= is_namespace(file, call)
                 self._from(file, call)
                 return
             raise Impossible(f"`{name}()` may read the value in the hook")
@@ -428,7 +433,7 @@ class Follower:
     def _put(self, file: FileTree, method: ast.Attribute, node: ast.expr) -> None:
         """A method puts `node` into a container: under which keys the value can be read there."""
         depth = () if method.attr in idioms.ITERATES else ("",)
-        self.elements.append((*keys_of(method.value), *depth, *(ANY_DEPTH if isinstance(node, DISPLAYS) else ())))
+        self.elements.append((*keys_of(method.value), *depth, *(ANY_DEPTH if is_display(node) else ())))
 
     def _report(self, file: FileTree, call: ast.Call, kind: str, leaf: ast.expr | None) -> None:
         movable(call, "a call that")

@@ -120,47 +120,6 @@ def is_plain(function: ast.FunctionDef) -> bool:
     return all(ast.unparse(one) in ("staticmethod", "classmethod") for one in function.decorator_list)
 
 
-def only_keeps(file: FileTree, name: str) -> bool:
-    """Whether calling `name` only puts its arguments into an object: a dataclass or a named tuple of this file."""
-    found = [one for one in file.tree.body if isinstance(one, ast.ClassDef) and one.name == name]
-    if len(found) != 1:
-        return False
-    cls = found[0]
-    methods = {item.name for item in cls.body if isinstance(item, ast.FunctionDef)}
-    if methods & {"__init__", "__post_init__", "__new__", "__setattr__"} or _described(cls):
-        return False
-    bases = [ast.unparse(base) for base in cls.bases]
-    outer = {"object", "NamedTuple", "typing.NamedTuple", "TypedDict", "typing.TypedDict"}
-    if not all(base in outer or only_keeps(file, base) for base in bases):
-        return False
-    decorators = [ast.unparse(one).partition("(")[0] for one in cls.decorator_list]
-    if decorators:
-        return all(one in ("dataclass", "dataclasses.dataclass") for one in decorators) and _standard(file, decorators)
-    return any(base != "object" for base in bases)
-
-
-def _described(cls: ast.ClassDef) -> bool:
-    """Whether a field may be a descriptor: it is set to what a call gives, `dataclasses.field()` apart."""
-    return any(
-        isinstance(item, (ast.Assign, ast.AnnAssign))
-        and isinstance(item.value, ast.Call)
-        and ast.unparse(item.value.func) not in ("field", "dataclasses.field")
-        for item in cls.body
-    )
-
-
-def _standard(file: FileTree, decorators: Sequence[str]) -> bool:
-    """Whether `dataclass` is the one of Python."""
-    if "dataclass" not in decorators:
-        return True
-    return any(
-        isinstance(node, ast.ImportFrom)
-        and node.module == "dataclasses"
-        and any(one.name == "dataclass" and one.asname is None for one in node.names)
-        for node in file.parents
-    )
-
-
 def call_on_path(
     trees: Trees, path: Sequence[Step], file: FileTree, function: ast.FunctionDef
 ) -> tuple[FileTree, ast.Call] | None:

@@ -11,7 +11,12 @@ from auditlint.fixes.flow.operands import bindings_of
 from auditlint.fixes.flow.result import Impossible
 from auditlint.fixes.flow.tree import FileTree, FunctionNode
 
-_KEEPING = frozenset(["list", "dict", "deque", "defaultdict", "OrderedDict", "SimpleNamespace", "sorted"])
+_KEEPING = frozenset(
+    [
+        "list", "dict", "deque", "defaultdict", "OrderedDict", "ChainMap", "UserDict", "UserList", "SimpleNamespace",
+        "sorted",
+    ]
+)  # fmt: skip
 _SAID = frozenset(["list", "dict", "deque", "defaultdict", "ordereddict", "mutablemapping", "mutablesequence", "any"])
 _READING = frozenset(["set", "frozenset", "array", "bytearray", "environ"])
 _LIBRARIES = frozenset(["numpy", "torch", "array", "cupy", "jax", "pandas"])
@@ -25,7 +30,7 @@ def unsure_of(file: FileTree, function: FunctionNode, container: ast.expr, root:
     Raises:
         Impossible: when it is something that reads, copies or converts what is put into it.
     """
-    return _any_unsure(file, _values(file, function, root), root, container is not root, 0)
+    return _any_unsure(file, values_of(file, function, root), root, container is not root, 0)
 
 
 def watched(file: FileTree, function: FunctionNode, target: ast.Attribute) -> bool:
@@ -40,7 +45,7 @@ def watched(file: FileTree, function: FunctionNode, target: ast.Attribute) -> bo
             return True
         for one in cls.body:
             if isinstance(one, ast.Assign) and isinstance(one.value, ast.Call):
-                made = _class(file, one.value.func)
+                made = class_named(file, one.value.func)
                 if made is not None and any(ast.unparse(name) == target.attr for name in one.targets):
                     return True
     return False
@@ -50,7 +55,8 @@ def _classes(file: FileTree) -> list[ast.ClassDef]:
     return [one for one in file.parents if isinstance(one, ast.ClassDef)]
 
 
-def _class(file: FileTree, name: ast.expr) -> ast.ClassDef | None:
+def class_named(file: FileTree, name: ast.expr) -> ast.ClassDef | None:
+    """The class of the file that goes by a name."""
     return next((one for one in _classes(file) if isinstance(name, ast.Name) and one.name == name.id), None)
 
 
@@ -58,7 +64,7 @@ def _family(file: FileTree, cls: ast.ClassDef) -> list[ast.ClassDef]:
     """The class, and those of the file that it inherits from."""
     found = [cls]
     for one in found:
-        bases = (_class(file, base) for base in one.bases)
+        bases = (class_named(file, base) for base in one.bases)
         found += [base for base in bases if base is not None and base not in found]
     return found
 
@@ -66,7 +72,7 @@ def _family(file: FileTree, cls: ast.ClassDef) -> list[ast.ClassDef]:
 Value = tuple[FunctionNode | None, ast.expr]
 
 
-def _values(file: FileTree, function: FunctionNode | None, root: ast.expr) -> Iterator[Value]:
+def values_of(file: FileTree, function: FunctionNode | None, root: ast.expr) -> Iterator[Value]:
     """What a variable or attribute is bound to, with the function in which that stands; parameters: by annotation."""
     if isinstance(root, ast.Attribute):
         yield from _attribute(file, function, root)
@@ -193,13 +199,13 @@ def _unsure(file: FileTree, value: Value, root: ast.expr, nested: bool, depth: i
         case ast.Call():
             return _made(file, node, text, nested)
         case ast.Subscript(value=inner):
-            return depth >= _DEEPEST or _any_unsure(file, _values(file, where, inner), root, True, depth + 1)
+            return depth >= _DEEPEST or _any_unsure(file, values_of(file, where, inner), root, True, depth + 1)
         case ast.Name() | ast.Attribute():
             if ast.unparse(node) == "os.environ":
                 raise Impossible("`os.environ` takes only strings")
             if depth >= _DEEPEST:
                 return True
-            return _any_unsure(file, _values(file, where, node), root, nested, depth + 1)
+            return _any_unsure(file, values_of(file, where, node), root, nested, depth + 1)
     return True
 
 
@@ -207,7 +213,7 @@ def _typed(file: FileTree, said: ast.expr, text: str) -> bool:
     words = ast.unparse(said).strip("'\"").partition("[")[0].rpartition(".")[2]
     if words in ("Tensor", "ndarray", "Set", "set", "frozenset", "array", "MutableSet"):
         raise Impossible(f"`{text}` is a `{words}`")
-    cls = _class(file, ast.Name(words))
+    cls = class_named(file, ast.Name(words))
     if cls is not None:
         return _defines(file, cls, text)
     optional = words in ("Optional", "Union", "None", "ClassVar", "Final", "Annotated") or "|" in ast.unparse(said)
@@ -215,7 +221,7 @@ def _typed(file: FileTree, said: ast.expr, text: str) -> bool:
 
 
 def _made(file: FileTree, call: ast.Call, text: str, nested: bool) -> bool:
-    cls = _class(file, call.func)
+    cls = class_named(file, call.func)
     if cls is not None:
         return _defines(file, cls, text)
     if _library(file, call):

@@ -48,9 +48,11 @@ SHAPED = frozenset(["expand", "flatten", "permute", "reshape", "squeeze", "trans
 # Methods that put their arguments into a container. `extend` and `update` iterate over theirs, `add` hashes it.
 STORES = frozenset(
     [
-        "append", "appendleft", "extend", "extendleft", "insert", "setdefault", "update",
+        "__setitem__", "append", "appendleft", "extend", "extendleft", "insert", "setdefault", "update",
     ]
 )  # fmt: skip
+# Those of them whose first argument is a key or a position.
+KEYED = frozenset(["__setitem__", "insert", "setdefault"])
 ITERATES = frozenset(
     [
         "extend", "extendleft", "update",

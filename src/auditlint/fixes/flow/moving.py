@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from auditlint.fixes.flow import idioms
+from auditlint.fixes.flow.bound import is_bound, is_constant, may_be_else
 from auditlint.fixes.flow.functions import is_parameter
 from auditlint.fixes.flow.operands import SAME_OR_ALIAS, bindings_of
 from auditlint.fixes.flow.tree import FUNCTIONS, FileTree, FunctionNode
@@ -44,8 +45,32 @@ def move_of(file: FileTree, node: ast.expr) -> Move | str:
             definition = file.statement(inner)
             if definition is factory or file.function(definition) is not factory:
                 break
+            if not is_bound(file, factory, name, definition):
+                return f"`{name}` may not be bound yet where the hook is made"
+            if _may_be_else(file, factory, inner, name, node, definition):
+                return f"`{name}` may be None or no tensor where the hook is made; move it there, once"
             return Move(node, name, definition, (*_doubts(file, factory, name), *_changes_copy(file, inner, node)))
     return f"`{name}` is no variable of a function around the hook, where it could be moved once"
+
+
+def _may_be_else(
+    file: FileTree, factory: FunctionNode, hook: FunctionNode, name: str, call: ast.expr, definition: ast.stmt
+) -> bool:
+    if may_be_else(file, factory, hook, name, call, definition):
+        return True
+    if isinstance(factory, ast.Lambda) or not is_parameter(factory, name):
+        return False
+    return any(
+        is_constant(given) or (isinstance(given, ast.Name) and _is_constant_in(scope or file.tree, given.id))
+        for scope, given in _given(file, factory, name)
+    )
+
+
+def _is_constant_in(scope: ast.AST, name: str) -> bool:
+    return any(
+        isinstance(one, ast.Assign) and is_constant(one.value) and any(_named(target, name) for target in one.targets)
+        for one in ast.walk(scope)
+    )
 
 
 def _is_key(node: ast.expr) -> bool:

@@ -50,6 +50,8 @@ class Flow:
         # Functions on the way that the hook calls: where anything in them is rewritten, other callers get that too.
         self.entered: list[Returned] = []
         self.doubts: list[str] = []
+        # Whether it is put into a namespace, in which only `auditlint.defer` looks for it.
+        self.namespaces = False
 
     def rewrite(self, kind: str, file: FileTree, node: ast.expr | ast.stmt, leaf: ast.expr | None = None) -> None:
         key = (file.filename, node)

@@ -102,6 +102,12 @@ def _variable(node: ast.expr) -> ast.Name | None:
     return node if isinstance(node, ast.Name) else None
 
 
+def is_index(file: FileTree, node: ast.AST) -> bool:
+    """Whether a tuple is the index in `a[0, 1:]`: it may have no parentheses, and slices in it."""
+    above = file.parents[node]
+    return isinstance(node, ast.Tuple) and isinstance(above, ast.Subscript) and above.slice is node
+
+
 def _pure(call: ast.Call) -> bool:
     match call.func:
         case ast.Name(id=name):
