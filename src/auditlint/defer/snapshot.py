@@ -100,7 +100,8 @@ class _Taking:
         return result
 
     def _wrapper(self, value: Any) -> Any:
-        result = type(value).__new__(type(value))
+        kind: Any = type(value)
+        result = kind.__new__(kind)  # no `__init__` of a subclass is called
         self._done[id(value)] = result, value
         vars(result).update(vars(value))
         vars(result)[_inside(value)] = self.copied(vars(value)[_inside(value)])
