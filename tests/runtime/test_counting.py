@@ -406,3 +406,11 @@ def test_torch_is_left_as_it_was(model: Any) -> None:
         raise ZeroDivisionError
     assert snapshot() == before
     assert print_nothing
+
+
+def test_the_planted_sync_is_not_mixed_with_what_one_line_reads_afterwards():
+    # The block is entered by machinery, so that for the counter one line of this test does it all.
+    source = "def inside(x):\n    with count_syncs('cpu') as counter:\n        x.item()\n    return counter.totals.raw"
+    names = {"count_syncs": count_syncs}
+    exec(compile(source, torch.__file__, "exec"), names)
+    assert names["inside"](torch.ones(())) == 1

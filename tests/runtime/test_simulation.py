@@ -15,6 +15,7 @@ from auditlint.runtime.simulation.clock import CLOCK, Clock, Latency  # noqa: E4
 from auditlint.runtime.simulation.pinned import is_pinned, pin  # noqa: E402
 from auditlint.runtime.simulation.registration import register  # noqa: E402
 from auditlint.runtime.simulation.tensor import OVERRIDDEN, SimTensor  # noqa: E402
+from auditlint.runtime.simulation.traffic import moved  # noqa: E402
 
 register()
 SIM = torch.device("sim", 0)
@@ -243,6 +244,42 @@ def test_the_latency_model_can_be_replaced(x, waits):
     (x + 1).sum().item()
     assert CLOCK.host == 3 + (8 - 3) + 4
     assert str(CLOCK.latency) == "virtual clock: launch 1 us, kernel 2 us, copy 3 us, sync 4 us"
+
+
+def test_with_a_bandwidth_kernels_take_as_long_as_their_bytes(x, waits):
+    CLOCK.latency = Latency(launch=1, kernel=2, copy=3, sync=4, bandwidth=0.001)  # a byte a microsecond
+    assert str(CLOCK.latency).endswith("sync 4 us, memory 0.001 GB/s")
+    x + 1  # 48 bytes in and out; numbers are on the host
+    assert CLOCK.mark() == 1 + 2 + 96
+    index = torch.zeros(1, dtype=torch.long).to(SIM)
+    CLOCK.reset()
+    row = x[index]  # one row looked up, in and out
+    assert CLOCK.mark() == 1 + 2 + 32
+    CLOCK.reset()
+    x.index_copy_(0, index, row)  # one row written
+    assert CLOCK.mark() == 1 + 2 + 32
+
+
+def test_an_expanded_tensor_is_read_once():
+    row = torch.ones(1, 4)
+    assert moved("mul", (row.expand(3, 4), 2.0), {}, torch.ones(3, 4)) == 16 + 48
+    assert moved("embedding", (torch.ones(100, 4), torch.tensor([1])), {}, row) == 32
+
+
+def test_a_trace_tells_what_host_and_device_did(x, waits):
+    CLOCK.trace = []
+    try:
+        (x + 1)[0, 0].item()
+        spans = CLOCK.trace
+    finally:
+        CLOCK.trace = None
+    assert spans == [
+        ("host", "launch", 0.0, 5.0),
+        ("device", "kernel", 5.0, 25.0),
+        ("host", "launch", 5.0, 10.0),
+        ("device", "copy", 25.0, 30.0),
+        ("host", "wait", 10.0, 40.0),
+    ]
 
 
 def test_a_clock_alone_needs_no_listener():

@@ -87,7 +87,7 @@ def test_everything_is_put_back(default, failing):
         pass  # what torch imports on the way is there
     before, listener, latency = attributes(), CLOCK.listener, CLOCK.latency
     with contextlib.suppress(ZeroDivisionError), installed(default=default, latency=Latency(1, 1, 1, 1)):
-        assert attributes() != before and CLOCK.listener is not None and CLOCK.latency == (1, 1, 1, 1)
+        assert attributes() != before and CLOCK.listener is not None and CLOCK.latency == Latency(1, 1, 1, 1)
         torch.zeros(2, device="cuda").sum().item()
         if failing:
             raise ZeroDivisionError

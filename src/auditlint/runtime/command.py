@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     """
     args = _parsed(arguments)
     # The program may change its folder, and what stands in place of the standard streams.
-    args.output_file, args.html = _place(args.output_file), _place(args.html)
+    args.output_file, args.html = place(args.output_file), place(args.html)
     folder, stream = os.getcwd(), _kept(sys.stderr)
 
     def tell(outcome: Outcome) -> int:
@@ -101,7 +101,7 @@ def _report(check: Check, args: argparse.Namespace, folder: str, stream: TextIO)
     stream.flush()
 
 
-def _place(filename: str | None) -> str | None:
+def place(filename: str | None) -> str | None:
     """The absolute name of a file to write; a program that runs for hours must not end in "cannot be written".
 
     Leaves nothing behind. Under torchrun, every rank tries the same name at the same time.

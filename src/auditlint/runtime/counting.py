@@ -149,6 +149,7 @@ def _check(backend: Backend, watch: Watch) -> None:
         backend.plant()
     finally:
         watch.recordings = ()
+        watch.forget_thread()  # or what the same line of the user's reads next would be taken for a part of this
     if not planted.tallies:
         raise Unavailable(f"the {backend.name} backend does not see a sync that was planted for it; nothing is counted")
 

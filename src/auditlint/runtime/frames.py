@@ -14,6 +14,8 @@ from auditlint.runtime import positions
 _GENERATED = ("<frozen", "<attrs", "<eval_with_key", "<__array_function__", "<decorator-gen", "<lambdify")
 # Methods by which tensor subclasses and modes see each operation, and hand it on (their second argument) to torch.
 _INTERCEPTORS = frozenset({"__torch_function__", "__torch_dispatch__"})
+# Code of auditlint's own that is a program to be counted, and works for nobody else.
+_PROGRAMS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench", "")
 
 
 def folder_of(module_file: str | None) -> str:
@@ -22,7 +24,8 @@ def folder_of(module_file: str | None) -> str:
 
 
 class Frames:
-    """Tells user code from machinery by its file: torch, numpy, the standard library and auditlint are machinery.
+    """Tells user code from machinery by its file: torch, numpy, the standard library and auditlint are machinery,
+    but for the programs of `auditlint bench`.
 
     `ignored` are parts of files' paths; a read beneath a frame of such a file is no sync.
 
@@ -87,7 +90,7 @@ class Frames:
         if filename.startswith("<"):
             return not (filename.startswith(_GENERATED) or (filename == "<string>" and name.startswith("__")))
         if filename.startswith(self._machinery):
-            return False
+            return filename.startswith(_PROGRAMS)
         if filename.startswith(self._library):
             return filename.startswith(self._packages) or "site-packages" in filename or "dist-packages" in filename
         return True

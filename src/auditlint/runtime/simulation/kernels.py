@@ -12,6 +12,7 @@ from auditlint.runtime.simulation.clock import CLOCK
 from auditlint.runtime.simulation.pinned import is_pinned, pin
 from auditlint.runtime.simulation.recurrent import CELLS
 from auditlint.runtime.simulation.tensor import NAME, SimTensor, tensors, unwrap, wrap
+from auditlint.runtime.simulation.traffic import moved
 from auditlint.runtime.simulation.waits import WAITS, Wait
 
 _internals: Any = torch  # what torch's types do not declare
@@ -114,7 +115,7 @@ def execute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     compute = CELLS.get(kernel.name, func)
     result = compute(*(unwrap(value) for value in args), **host_kwargs)
     if kernel.launches and (on_device or kernel.wait is not None):
-        CLOCK.launch()
+        CLOCK.launch(moved(kernel.name, args, kwargs, result) if CLOCK.latency.bandwidth else 0)
     if kernel.wait is not None:
         _wait(kernel, kernel.wait, bind(kernel, args, kwargs))
     return _returned(kernel, args, kwargs, result, on_device)
@@ -208,7 +209,7 @@ def _copy(to: torch.Tensor, source: torch.Tensor, non_blocking: bool) -> torch.T
     into, values = unwrap(to), unwrap(source)
     into.copy_(values)
     if isinstance(to, SimTensor) and isinstance(source, SimTensor):
-        CLOCK.launch()
+        CLOCK.launch(into.nbytes + values.nbytes)
     elif isinstance(to, SimTensor):
         CLOCK.copy(h2d=values.nbytes)
         # From pageable memory the driver first copies to memory of its own, which keeps the host busy for the length
@@ -247,7 +248,7 @@ def _to_copy(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     there = here if device is None else torch.device(device).type == NAME
     host = torch.ops.aten._to_copy.default(unwrap(source), **options)
     if here and there:
-        CLOCK.launch()
+        CLOCK.launch(source.nbytes + host.nbytes)
         return SimTensor(host)
     if there:
         CLOCK.copy(h2d=source.nbytes)

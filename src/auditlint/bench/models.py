@@ -1,0 +1,120 @@
+"""The user's own model: loading it, letting it generate, and sharing its weights between the arms of a study."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from auditlint.console import UsageError
+
+PROTOCOL = "a pass over token ids, (1, tokens), has to give logits, (1, tokens, vocabulary)"
+
+
+def load(name: str) -> torch.nn.Module:
+    """What the factory of that name, `module:factory`, returns: a module, in evaluation mode.
+
+    Modules of the working directory can be named, as with `python -m`.
+
+    Raises:
+        UsageError: there is no such factory, it fails, or it returns something else.
+    """
+    module_name, _, factory_name = name.partition(":")
+    if not module_name or not factory_name:
+        raise UsageError(f"--model takes module:factory, not `{name}`")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        factory: Any = importlib.import_module(module_name)
+        for part in factory_name.split("."):
+            factory = getattr(factory, part)
+        model = factory()
+    except Exception as error:
+        raise UsageError(f"--model {name}: {one_line(error)}") from None
+    if not isinstance(model, torch.nn.Module):
+        raise UsageError(f"--model {name}: the factory returned {type(model).__name__}, not a torch.nn.Module")
+    return model.eval()
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def check_generates(name: str, model: torch.nn.Module, device: torch.device) -> None:
+    """Let the model generate two tokens.
+
+    Raises:
+        UsageError: it cannot; the message says what it did instead.
+    """
+    try:
+        with torch.no_grad():
+            for _ in tokens(model, model, device, 2):
+                pass
+    except UsageError as error:
+        raise UsageError(f"{name} cannot generate: {error}") from None
+    except Exception as error:
+        raise UsageError(f"{name} cannot generate: {PROTOCOL}; it raised {one_line(error)}") from None
+
+
+def tokens(model: torch.nn.Module, run: Callable[..., Any], device: torch.device, count: int) -> Iterator[torch.Tensor]:
+    """Generate greedily from token 0, one pass a token; yields each new token, (1, 1) int64 on the device.
+
+    `run` is the model, or what runs it compiled or captured. Nothing here waits for the device. A model that has a
+    method `reset` keeps what it saw: it is reset, and then gets one token a pass. One that returns `past_key_values`
+    gets them back with the next token. Any other gets all tokens in each pass.
+
+    Raises:
+        UsageError: the model returns no logits.
+    """
+    keeps = callable(getattr(model, "reset", None))
+    if keeps:
+        model.reset()
+    given = torch.zeros((1, 1), dtype=torch.int64, device=device)
+    cache: Any = None
+    for _ in range(count):
+        output = run(given) if cache is None else run(given, past_key_values=cache)
+        token = logits(output)[:, -1:].argmax(dim=-1)
+        yield token
+        cache = getattr(output, "past_key_values", None)
+        given = token if keeps or cache is not None else torch.cat((given, token), dim=1)
+
+
+def logits(output: Any) -> torch.Tensor:
+    """The logits in what a model returned, (1, tokens, vocabulary): itself, its `logits`, or the first of a tuple.
+
+    Raises:
+        UsageError: there are none.
+    """
+    found = getattr(output, "logits", output)
+    if isinstance(found, (tuple, list)) and found:
+        found = found[0]
+    if not isinstance(found, torch.Tensor):
+        raise UsageError(f"{PROTOCOL}; it gave {type(found).__name__}")
+    if found.dim() != 3 or found.shape[0] != 1:
+        raise UsageError(f"{PROTOCOL}; it gave a tensor of shape {tuple(found.shape)}")
+    return found
+
+
+def twin(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy with hooks of its own, whose parameters and buffers are those of the model.
+
+    Raises:
+        UsageError: the model cannot be copied.
+    """
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    try:
+        return copy.deepcopy(model, shared)
+    except Exception as error:
+        raise UsageError(f"{type(model).__name__} cannot be copied for each arm: {one_line(error)}") from None
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    """How many parameters the model has; shared ones count once."""
+    return sum(parameter.numel() for parameter in model.parameters())

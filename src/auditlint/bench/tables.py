@@ -1,0 +1,160 @@
+"""Studies as text of 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from auditlint.bench import verdicts
+from auditlint.console import count
+
+WIDTH = 80
+
+
+def overhead(record: Mapping[str, Any]) -> str:
+    """The tables of an overhead study, from its record."""
+    arms = record["configurations"]
+    config = record["config"]
+    lines = [
+        *_head(record),
+        *_wrapped(
+            f"{config['parameters'] / 1e6:.1f}M parameters, {config['hooks']} hooks a pass, {config['tokens']} tokens, "
+            f"{_trials(arms)} an arm"
+        ),
+        "",
+        f"{'arm':<15}{'tokens/s':>8}  {'range':<14}{'overhead':>8}  {'95% interval':<17}verdict",
+        *(_speed(name, arm) for name, arm in arms.items()),
+        "",
+        f"{'a token of':<16}{'syncs':>9}{'in hooks':>11}{'bytes to host':>16}{'bytes of log':>15}",
+        *(_traffic(name, arm) for name, arm in arms.items()),
+        "",
+        *_closing(record),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def probes(record: Mapping[str, Any]) -> str:
+    """The tables of a probe study, from its record."""
+    config = record["config"]
+    lines = [
+        *_head(record),
+        *_wrapped(
+            f"{config['parameters'] / 1e6:.1f}M parameters, {len(config['layers'])} layers, {config['tokens']} tokens "
+            f"a trial, readouts flushed every {config['flush_every']} tokens"
+        ),
+    ]
+    for point in record["points"]:
+        layers = 1 if point["scope"] == "one-layer" else len(config["layers"])
+        title = f"{point['probes']} x {layers}, {point['scope']}"
+        lines += ["", f"{title:<24}{'p50 us':>10}{'p99 us':>10}{'syncs':>10}{'in hooks':>11}{'bytes to host':>15}"]
+        lines += [_probe_arm(name, arm) for name, arm in point["configurations"].items()]
+    return "\n".join([*lines, "", *_probes_closing(record)]) + "\n"
+
+
+def _probe_arm(name: str, arm: Mapping[str, Any]) -> str:
+    sent = "-" if arm["d2h_bytes_per_token"] is None else f"{arm['d2h_bytes_per_token']:.1f}"
+    return (
+        f"  {name:<22}{arm['p50_us']:>10.1f}{arm['p99_us']:>10.1f}{arm['syncs_per_token']:>10.2f}"
+        f"{arm['syncs_in_hooks_per_token']:>11.2f}{sent:>15}"
+    )
+
+
+def _probes_closing(record: Mapping[str, Any]) -> list[str]:
+    lines = _wrapped(
+        "Probes x layers; all figures are for one token. The device is synchronised around each token; p99 holds the "
+        "tokens at which readouts are flushed."
+    )
+    if record["environment"]["times"] == "simulated":
+        lines += _wrapped(
+            "Virtual time leaves out what the host computes by itself, as arm cpu does, and Python's own."
+        )
+    for name, why in record["left_out"].items():
+        lines += _wrapped(f"Left out: {name}: {why}.")
+    if record["audit_data_equal"] is None:
+        return [*lines, "Readouts: fewer than two arms read some, so there is nothing to compare."]
+    if record["audit_data_equal"]:
+        return [*lines, f"Readouts: equal in all arms, within {record['tolerance']:g} of the largest."]
+    return [*lines, "READOUTS DIFFER: the arms cannot be compared."]
+
+
+def _trials(arms: Mapping[str, Any]) -> str:
+    counts = sorted({len(arm["trials"]) for arm in arms.values()})
+    return count(counts[0], "trial") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} trials"
+
+
+def _head(record: Mapping[str, Any]) -> list[str]:
+    environment = record["environment"]
+    first = f"auditlint bench {record['study']}: {environment['backend']}, torch {environment['torch']}"
+    return [first, *_wrapped(environment["label"])]
+
+
+def _speed(name: str, arm: Mapping[str, Any]) -> str:
+    low, high = (_number(end) for end in arm["spread"])
+    line = f"{name:<15}{_number(arm['median']):>8}  {f'{low} to {high}':<14}"
+    if arm["overhead"] is None:
+        return line.rstrip() if name == arm["base"] else f"{line}{'':>8}  {'':<17}no baseline"
+    shown = "" if arm["ci95"] is None else " to ".join(_percent(end) for end in arm["ci95"])
+    return f"{line}{_percent(arm['overhead']):>8}  {shown:<17}{_verdict(arm)}"
+
+
+def _verdict(arm: Mapping[str, Any]) -> str:
+    unsure = arm["ci95"] is not None and any(verdicts.verdict(end) != arm["verdict"] for end in arm["ci95"])
+    return f"{arm['verdict']}{' ?' if unsure else ''}"
+
+
+def _traffic(name: str, arm: Mapping[str, Any]) -> str:
+    trial = arm["trials"][0]
+    tokens = trial["tokens"]
+    sent = "-" if trial["d2h_bytes"] is None else f"{trial['d2h_bytes'] / tokens:.1f}"
+    return (
+        f"{name:<16}{trial['syncs'] / tokens:>9.3f}{arm['syncs_in_hooks'] / tokens:>11.3f}{sent:>16}"
+        f"{trial['log_bytes'] / tokens:>15.1f}"
+    )
+
+
+def _closing(record: Mapping[str, Any]) -> list[str]:
+    criteria = record["criteria"]
+    lines = _wrapped(
+        "Overhead is of tokens/s, the reading of the log included. Below 1% STRICT, below 5% LENIENT, up to 10% FAIL, "
+        f"above CATASTROPHIC; `?`: the interval reaches into another verdict. {criteria['note']}"
+    )
+    if record["environment"]["times"] == "simulated":
+        lines += _wrapped(
+            "Virtual time has no noise, so all trials of an arm take the same time, to rounding; it leaves out what "
+            "Python itself takes."
+        )
+    for name, why in record["left_out"].items():
+        lines += _wrapped(f"Left out: {name}: {why}.")
+    return lines + _equality(record)
+
+
+def _equality(record: Mapping[str, Any]) -> list[str]:
+    arms = record["configurations"].items()
+    if record["audit_data_equal"] is None:
+        return ["Audit data: fewer than two arms recorded some, so there is nothing to compare."]
+    if not record["audit_data_equal"]:
+        differing = [name for name, arm in arms if arm["audit_data"] and not arm["audit_data"]["equal"]]
+        return _wrapped(f"AUDIT DATA DIFFER in {', '.join(differing) or 'an arm'}: the arms cannot be compared.")
+    lines = ["Audit data: equal in all arms, bit for bit where the kernels are the same."]
+    for name, arm in arms:
+        data = arm["audit_data"]
+        if data and data["tolerance"]:
+            lines += _wrapped(
+                f"{name}: within {data['tolerance']:g} (largest difference {data['largest_difference']:.1g}), over "
+                f"{data['tokens_compared']} tokens."
+            )
+    return lines
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.3f}"
+
+
+def _percent(fraction: float) -> str:
+    percent = fraction * 100
+    return f"{percent:.1f}%" if abs(percent) >= 10 else f"{percent:.2f}%".replace("-0.00%", "0.00%")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
