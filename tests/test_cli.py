@@ -108,7 +108,7 @@ def test_flags_of_the_runtime_check_say_whose_they_are(run: Callable[..., Run], 
     _is_error(run(flag, "1", "script.py"), f"{flag} goes with --runtime-check")
 
 
-@pytest.mark.parametrize("command", ["bench", "probe-cost", "server"])
+@pytest.mark.parametrize("command", ["server"])
 def test_commands_that_are_not_there_yet_say_so(run: Callable[..., Run], command: str) -> None:
     _is_error(run(command), f"`{command}` is not available in this version")
 

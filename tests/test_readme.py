@@ -27,6 +27,7 @@ BUFFERS = (ROOT / "docs" / "defer-buffers.md").read_text(encoding="utf-8")
 FIXING = (ROOT / "docs" / "fixing.md").read_text(encoding="utf-8")
 BENCH = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
 VALIDATION = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
+PROBE_COST = (ROOT / "docs" / "probe-cost.md").read_text(encoding="utf-8")
 GUIDES = {
     "README.md": README,
     "docs/configuration.md": CONFIGURATION,
@@ -37,6 +38,7 @@ GUIDES = {
     "docs/defer-buffers.md": BUFFERS,
     "docs/fixing.md": FIXING,
     "docs/bench.md": BENCH,
+    "docs/probe-cost.md": PROBE_COST,
 }
 
 
@@ -99,7 +101,8 @@ def test_a_runtime_check_reports_what_the_readme_shows(examples: Path, command: 
 
 
 def test_every_example_is_shown_with_its_output() -> None:
-    assert {command.rpartition(" ")[2] for command, _, _ in SHOWN} == set(FILES)
+    shown = {command.rpartition(" ")[2] for command, _, _ in SHOWN}
+    assert {name for name in shown if name.endswith(".py")} == set(FILES)
 
 
 @pytest.mark.parametrize(("name", "status"), [("audit.py", 1), ("guarded.py", 0)])
@@ -152,7 +155,7 @@ def test_the_second_command_is_the_one_that_the_checks_run() -> None:
 
 def test_the_flags_that_are_named_exist() -> None:
     known = set()
-    helps = [["--help"], ["--runtime-check", "--help"], ["validate-rules", "--help"]]
+    helps = [["--help"], ["--runtime-check", "--help"], ["validate-rules", "--help"], ["probe-cost", "--help"]]
     if importlib.util.find_spec("torch"):  # else there is nothing to bench
         helps += [["bench", "overhead", "--help"], ["bench", "probes", "--help"]]
     else:

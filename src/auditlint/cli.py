@@ -40,7 +40,7 @@ FORMATS = ("full", "concise", "json", "github", "gitlab", "sarif", "junit")
 # Formats for programs that tell what a fix does, edit by edit.
 WITH_FIXES = ("json", "sarif")
 
-_NOT_YET = ("probe-cost", "server")
+_NOT_YET = ("server",)
 _RUNTIME = "--runtime-check"
 _RUNTIME_FLAGS = ("--backend", "--html", "--max-syncs")
 
@@ -48,7 +48,8 @@ _USAGE = """auditlint [check] [OPTIONS] [PATHS ...]
        auditlint --runtime-check [OPTIONS] SCRIPT [ARGS ...]
        auditlint rule CODE | --all
        auditlint validate-rules [OPTIONS]
-       auditlint bench overhead | probes [OPTIONS]"""
+       auditlint bench overhead | probes [OPTIONS]
+       auditlint probe-cost [OPTIONS]"""
 
 
 def run() -> None:
@@ -115,6 +116,10 @@ def _run(arguments: list[str]) -> int:
             from auditlint.runtime.validate import main as validate_rules
 
             return validate_rules(arguments[1:])
+        if command == "probe-cost":
+            from auditlint.bench.probe_cost.command import main as probe_cost
+
+            return probe_cost(arguments[1:])
         if command == "bench":
             from auditlint.bench.command import main as bench
 

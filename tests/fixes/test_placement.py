@@ -114,7 +114,7 @@ def put(source: str, points: tuple[Point, ...]) -> str:
     """The source with the points' statements in it, each on a line of its own."""
     rows = source.splitlines(keepends=True)
     added: dict[int, list[str]] = {}
-    for point in points:
+    for point in sorted(points, key=lambda point: -spot(point)[1]):  # where several blocks end, inner ones first
         row, column = spot(point)
         code = f"[return] {point.code}" if point.where == "return" else point.code
         added.setdefault(row, []).append(" " * column + code + "\n")

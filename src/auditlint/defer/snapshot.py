@@ -120,7 +120,7 @@ def _empty(value: deque[Any]) -> deque[Any]:
         return deque(maxlen=value.maxlen)
     result = type(value).__new__(type(value))
     deque.__init__(result, (), value.maxlen)
-    vars(result).update(vars(value))
+    getattr(result, "__dict__", {}).update(getattr(value, "__dict__", {}))  # none where a subclass has slots only
     return result
 
 

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from auditlint.diagnostics import Diagnostic
 from auditlint.fixes.flow import idioms
+from auditlint.fixes.flow.holders import unsure_of, watched
 from auditlint.fixes.flow.operands import SAME_OR_ALIAS
 from auditlint.fixes.flow.reads import Read, Unreadable, read_of
-from auditlint.fixes.flow.result import Rewrite
+from auditlint.fixes.flow.result import Impossible, Rewrite
 from auditlint.fixes.flow.tree import FileTree
-from auditlint.fixes.flow.uses import caught, computes, passes
+from auditlint.fixes.flow.uses import caught, computes, passes, root_of
 from auditlint.fixes.later import is_builtin
 from auditlint.fixes.placement.points import Point
 
@@ -25,6 +26,7 @@ _RULES = {"item": "AUD101", "tolist": "AUD103", "cpu": "AUD102", "numpy": "AUD10
 # Functions that take what a generator gives and look at its values only.
 _TAKERS = frozenset(["sum", "max", "min", "sorted", "list", "tuple"])
 _COMPREHENSIONS = (ast.ListComp, ast.DictComp, ast.GeneratorExp)
+_DISPLAYS = (ast.List, ast.Tuple, ast.Dict)
 # Methods that may stand in a loop beside the reads: they change nothing that is read there.
 _QUIET = idioms.PURE_METHODS | idioms.FRESH | SAME_OR_ALIAS | {"append", "get", "keys", "items", "values"}
 
@@ -63,23 +65,20 @@ def gathered(file: FileTree, node: ast.expr, diagnostic: Diagnostic) -> Gathered
     filled = _filled(file, current)
     if filled is None:
         return BY_HAND
-    loop, text = filled
-    point = Point(file.filename, "after", loop, f"finalize({text})")
-    words = f"read all entries in one transfer, behind the loop in line {loop.lineno}"
-    return Gathered(read, tuple(rewrites), (point,), doubts, words)
+    point = Point(file.filename, "after", filled.loop, f"finalize({filled.container})")
+    words = f"read all entries in one transfer, behind the loop in line {filled.loop.lineno}"
+    return Gathered(read, tuple(rewrites), (point,), (*doubts, *filled.doubts), words)
 
 
 def _comprehension(file: FileTree, value: ast.expr) -> ast.expr | None:
     """The outermost comprehension whose elements have `value` in them."""
     found: ast.expr | None = None
     current = value
-    while (around := passes(file.parents[current], current)) is not None:
+    while isinstance(around := passes(file.parents[current], current), (*_COMPREHENSIONS, *_DISPLAYS)):
         if isinstance(around, _COMPREHENSIONS):
             if _waits(around):
                 return None
             found = around
-        elif not isinstance(around, (ast.List, ast.Tuple, ast.Dict)):
-            return None
         current = around
     if found is not current or (isinstance(found, ast.GeneratorExp) and not _taken_whole(file, found)):
         return None
@@ -104,10 +103,18 @@ def _taken_whole(file: FileTree, generator: ast.GeneratorExp) -> bool:
     return False
 
 
-def _filled(file: FileTree, value: ast.expr) -> tuple[ast.For, str] | None:
-    """The loop that does nothing but put such values into a container, and what that is called behind the loop."""
+class _Filled(NamedTuple):
+    """The loop that puts values into a container, what that is called behind the loop, and what speaks against it."""
+
+    loop: ast.For
+    container: str
+    doubts: tuple[str, ...]
+
+
+def _filled(file: FileTree, value: ast.expr) -> _Filled | None:
+    """What is filled with such values by a loop that does nothing else."""
     current = value
-    while isinstance(above := file.parents[current], (ast.List, ast.Tuple, ast.Dict)) and passes(above, current):
+    while isinstance(above := file.parents[current], _DISPLAYS) and passes(above, current):
         current = above
     statement = file.statement(value)
     loop = file.parents[statement]
@@ -125,7 +132,35 @@ def _filled(file: FileTree, value: ast.expr) -> tuple[ast.For, str] | None:
         container = _iterated(loop, root.id)
     else:
         container = _holder(target) if isinstance(target, ast.Subscript) or _appended_to(statement) else None
-    return None if container is None else (loop, container)
+    try:
+        doubts = _kept_as_it_is(file, target, _appended_to(statement) is not None)
+    except Impossible:
+        return None
+    return None if container is None else _Filled(loop, container, doubts)
+
+
+def _kept_as_it_is(file: FileTree, target: ast.expr, appended: bool) -> tuple[str, ...]:
+    """Why what is filled may not keep a value as it is.
+
+    Raises:
+        Impossible: it reads or converts the value.
+    """
+    function = file.function(target)
+    assert function is not None
+    holder = target
+    match target:
+        case ast.Attribute() if not appended:
+            if watched(file, function, target):
+                raise Impossible("setting the attribute runs code")
+            return ()
+        case ast.Subscript(slice=ast.Constant(value=str())) if not appended:
+            return ()  # only mappings have such keys
+        case ast.Subscript(value=inner) if not appended:
+            holder = inner
+    root = root_of(holder)
+    if unsure_of(file, function, holder, root):
+        return (f"`{ast.unparse(root)}` may be no list or dict",)
+    return ()
 
 
 def _target(statement: ast.stmt, value: ast.expr) -> ast.expr | None:

@@ -65,10 +65,11 @@ SYNCHRONIZE = Rule(
         "pass."
     ),
     safety=(
-        "`--unsafe-fixes` removes `empty_cache()` where the hook calls it itself; other waits are not rewritten. "
-        "Removing a wait is safe when only device work follows it. It is not when the host reads memory next that a "
-        "`non_blocking` copy fills, or when a clock is read around it: record events then and read their "
-        "`elapsed_time` after the pass."
+        "`--unsafe-fixes` removes `empty_cache()` where the hook calls it itself, and a wait for the whole device "
+        "in front of `memory_allocated()` and its like, which torch counts on the host; other waits are not "
+        "rewritten. Removing a wait is safe when only device work follows it. It is not when the host reads "
+        "memory next that a `non_blocking` copy fills, or when a clock is read around it: record events then and "
+        "read their `elapsed_time` after the pass."
     ),
     does="makes the host wait for all work queued before it",
     instead="move it out of the pass",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from auditlint.fixes.placement.scopes import DEFS, SCOPES, Def, Outline, dotted, last
 
@@ -10,7 +11,8 @@ from auditlint.fixes.placement.scopes import DEFS, SCOPES, Def, Outline, dotted,
 EVERYWHERE = {"append", "extend", "update", "add", "get", "items", "keys", "values", "pop", "copy", "clear", "close"}
 FINALIZERS = ("finalize", "finalize_reads")
 # What only stores: `rows.append(x)`, `stats.setdefault(name, []).append(x)`.
-_STORES = {"append", "extend", "add", "update", "insert", "clear", "appendleft"}
+_STORES = {"append", "extend", "add", "update", "insert", "clear", "appendleft", "pop", "popleft"}
+_DEPTH = 3  # callers of callers that count
 _BENIGN = (ast.In, ast.NotIn, ast.Is, ast.IsNot)
 
 
@@ -50,18 +52,59 @@ def is_given(node: ast.AST, owners: set[tuple[str, ...]]) -> bool:
     return any(dotted(each) in owners for each in given)
 
 
-def reading(outline: Outline, paths: frozenset[tuple[str, ...]]) -> frozenset[Def]:
-    """The functions of the file that name a container, or call one that does."""
-    if paths not in outline.readers:
-        functions = [each for each in outline.functions if isinstance(each, DEFS)]
-        found = {each for each in functions if any(_names(each, path) for path in paths)}
-        names = {each.name for each in found} - EVERYWHERE
-        found |= {each for each in functions if any(last(call.func) in names for call in outline.calls_in(each))}
-        outline.readers[paths] = frozenset(found)
-    return outline.readers[paths]
+def reading(outline: Outline, paths: frozenset[tuple[str, ...]]) -> frozenset[str]:
+    """The names of the functions of the file that name a container, or call one that does."""
+    key = ("names", paths)
+    if key not in outline.readers:
+        functions = [each for each in outline.functions if any(_names(each, path) for path in paths)]
+        outline.readers[key] = _with_callers(outline, functions)
+    return outline.readers[key]
 
 
-def _names(function: Def, path: tuple[str, ...]) -> bool:
+def looking(outline: Outline, paths: frozenset[tuple[str, ...]]) -> frozenset[str]:
+    """The names of the functions of the file that look at the values in a container, or call one that does."""
+    key = ("values", paths)
+    if key not in outline.readers:
+        functions = [each for each in outline.functions if any(looks(outline, ast.walk(each), path) for path in paths)]
+        outline.readers[key] = _with_callers(outline, functions)
+    return outline.readers[key]
+
+
+def _with_callers(outline: Outline, functions: Iterable[Def | ast.Lambda]) -> frozenset[str]:
+    found = {name_of(outline, each) for each in functions}
+    for _ in range(_DEPTH):
+        known = found - EVERYWHERE - {""}
+        callers = {
+            name_of(outline, each)
+            for each in outline.functions
+            if any(last(call.func) in known for call in outline.calls_in(each))
+        }
+        if callers <= found:
+            break
+        found |= callers
+    return frozenset(found - {""})
+
+
+def name_of(outline: Outline, function: Def | ast.Lambda) -> str:
+    """The name of a function; of a lambda, the variable or attribute that it is assigned to."""
+    if isinstance(function, DEFS):
+        return function.name
+    parent = outline.parents.get(function)
+    return last(parent.targets[0]) if isinstance(parent, ast.Assign) else ""
+
+
+def looks(outline: Outline, nodes: Iterable[ast.AST], path: tuple[str, ...]) -> bool:
+    """As `reads`, for the nodes of a function, and for an attribute under whatever name its object has."""
+    for node in nodes:
+        meant = isinstance(node, ast.Attribute) and len(path) > 1 and node.attr == path[-1]
+        if meant or (isinstance(node, ast.Name) and (node.id,) == path):
+            assert isinstance(node, (ast.Name, ast.Attribute))
+            if _looks_at(outline, node):
+                return True
+    return False
+
+
+def _names(function: Def | ast.Lambda, path: tuple[str, ...]) -> bool:
     """Whether a function names a variable, or an attribute of an object under whatever name, but to finalize it."""
     stack: list[ast.AST] = [function]
     while stack:
@@ -79,12 +122,15 @@ def _names(function: Def, path: tuple[str, ...]) -> bool:
 def reads(outline: Outline, function: ast.AST, path: tuple[str, ...]) -> bool:
     """Whether a function does more with a container than to store in it or to ask what keys it has."""
     for node in ast.walk(function):
-        if isinstance(node, (ast.Name, ast.Attribute)) and dotted(node) == path:
-            if isinstance(outline.parents.get(node), ast.AugAssign):
-                return True
-            if isinstance(node.ctx, ast.Load) and not _only_stores(outline, node):
-                return True
+        if isinstance(node, (ast.Name, ast.Attribute)) and dotted(node) == path and _looks_at(outline, node):
+            return True
     return False
+
+
+def _looks_at(outline: Outline, node: ast.Name | ast.Attribute) -> bool:
+    if isinstance(outline.parents.get(node), ast.AugAssign):
+        return True
+    return isinstance(node.ctx, ast.Load) and not _only_stores(outline, node)
 
 
 def _only_stores(outline: Outline, node: ast.AST) -> bool:

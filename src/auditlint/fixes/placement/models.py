@@ -187,6 +187,9 @@ def _runs_itself(outline: Outline, call: ast.Call, scope: Scope, wanted: Pass) -
         return _goes_backward(name, path, func)
     if wanted.kind == "step":
         return name == "step" and isinstance(func, ast.Attribute)
+    if isinstance(func, ast.Call):  # `Sequential(*layers)(x)`
+        made_of = [each.value if isinstance(each, ast.Starred) else each for each in func.args]
+        return any(outline.place(dotted(each), scope) in wanted.stems for each in made_of if dotted(each))
     if not path or _CARRIED.search(".".join(path[-2:-1]).lower()):
         return False
     if wanted.anything and _is_named_model(path):
@@ -194,7 +197,25 @@ def _runs_itself(outline: Outline, call: ast.Call, scope: Scope, wanted: Pass) -
     place = outline.place(path, scope)
     if place is not None and (_is_run(outline, place, wanted) or _is_run_of_derived(place, wanted)):
         return True
+    if (
+        place is not None
+        and len(path) == 1
+        and any(_is_run(outline, each, wanted) for each in _iterated(outline, place))
+    ):
+        return True
     return _is_given(outline, call, scope, wanted, name)
+
+
+def _iterated(outline: Outline, place: Place) -> Iterator[Place]:
+    """What a variable is an element of, as `model` in `for model in models`."""
+    if isinstance(place.scope, ast.ClassDef) or len(place.path) != 1:
+        return
+    for binding in outline.names(place.scope).bound.get(place.path[0], ()):
+        whole = (
+            outline.place(dotted(binding.value), place.scope) if binding.each and binding.value is not None else None
+        )
+        if whole is not None:
+            yield whole
 
 
 def _is_named_model(path: tuple[str, ...]) -> bool:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from auditlint.fixes.placement.mentions import EVERYWHERE, FINALIZERS, finalizing, is_given, mentions, reading, reads
+from auditlint.fixes.placement.mentions import (
+    EVERYWHERE,
+    FINALIZERS,
+    finalizing,
+    is_given,
+    looking,
+    mentions,
+    reading,
+    reads,
+)
 from auditlint.fixes.placement.models import called, handed
 from auditlint.fixes.placement.scopes import DEFS, SCOPES, Outline, Scope, dotted, last, parameters
 from auditlint.project.modules import TRY
@@ -16,6 +25,7 @@ _LAZY = (ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.Lambda)
 _SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Assert)
 _LEAVES = (ast.Return, ast.Raise, ast.Yield, ast.YieldFrom)
 _STEPS_OUT = (ast.Return, ast.Yield, ast.YieldFrom)
+_WAITS = (ast.Await, ast.AsyncFor, ast.AsyncWith)
 FLUSH = "flush()"
 
 
@@ -55,6 +65,7 @@ class Look(NamedTuple):
     sites: Sequence[ast.AST]
     raises: bool = False
     aliases: Sequence[tuple[str, ...]] = ()
+    readers: frozenset[str] = frozenset()
 
 
 def after_runs(look: Look, returns: bool) -> tuple[list[Point], list[str]]:
@@ -186,7 +197,8 @@ def _free(look: Look, loops: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
     """The loops, from the inside out, that neither read nor make the container and in which no hook is registered."""
     for loop in loops:
         inside = [*inside_of(loop)]
-        if _uses(look, loop) or any(site in inside for site in look.sites):
+        waits = any(isinstance(node, _WAITS) for node in inside)  # others run meanwhile, and may look
+        if waits or _uses(look, loop) or any(site in inside for site in look.sites):
             return
         yield loop
 
@@ -196,16 +208,30 @@ def _calls_a_reader(look: Look, nodes: Sequence[ast.AST]) -> bool:
     calls = [node for node in nodes if isinstance(node, ast.Call) and node not in look.calls]
     if not calls or not look.containers:
         return False
-    names = {
-        each.name
-        for each in reading(look.outline, frozenset(each.path for each in look.containers))
-        if each is not look.scope
-    }
+    paths = frozenset([*(each.path for each in look.containers), *look.aliases])
+    names = reading(look.outline, paths) - {getattr(look.scope, "name", "")} | look.readers
     owners = {each.path[:-1] for each in look.containers}
     return any(
-        last(call.func) in names and (last(call.func) not in EVERYWHERE or dotted(call.func)[:-1] in owners)
+        (last(call.func) in names and (last(call.func) not in EVERYWHERE or dotted(call.func)[:-1] in owners))
+        or _goes_on(look, call, names)
+        or (dotted(call.func)[:-1] in owners and _is_module(look, dotted(call.func)[:-1]))
         for call in calls
     )
+
+
+def _is_module(look: Look, path: tuple[str, ...]) -> bool:
+    """Whether this is what an import brings, whose functions are not all seen."""
+    binder = look.outline.binder(path[0], look.scope) if path else None
+    bound = look.outline.names(binder).bound.get(path[0], ()) if binder is not None else ()
+    return any(isinstance(each.node, (ast.Import, ast.ImportFrom)) for each in bound)
+
+
+def _goes_on(look: Look, call: ast.Call, names: Collection[str]) -> bool:
+    """Whether a call goes on with a generator that looks at the container: `next(reports)`."""
+    if last(call.func) not in ("next", "send"):
+        return False
+    generators = (each for each in look.outline.functions if getattr(each, "name", "") in names)
+    return any(isinstance(node, (ast.Yield, ast.YieldFrom)) for each in generators for node in look.outline.nodes(each))
 
 
 def _run_reads(look: Look, call: ast.Call) -> bool:
@@ -222,7 +248,12 @@ def _run_reads(look: Look, call: ast.Call) -> bool:
     }
     if look.outline.class_of(function) is not None:
         paths |= {(parameters(function)[0], each.path[-1]) for each in look.containers if len(each.path) > 1}
-    return any(reads(look.outline, function, path) for path in paths)
+    if any(reads(look.outline, function, path) for path in paths):
+        return True
+    names = looking(look.outline, frozenset(each.path for each in look.containers)) - {function.name} | look.readers
+    wrapped = {last(each.func if isinstance(each, ast.Call) else each) for each in function.decorator_list}
+    called_inside = {last(inner.func) for inner in look.outline.calls_in(function)}
+    return not names.isdisjoint((called_inside | wrapped) - EVERYWHERE)
 
 
 def _left_below(loops: Sequence[ast.stmt]) -> bool:

@@ -131,9 +131,36 @@ def is_skipped(outline: Outline, point: Point) -> bool:
     scope = outline.function(point.node)
     for child, parent in outline.chain(point.node):
         if parent is scope:
-            return False
-        handled = isinstance(parent, TRY) and any(child is each for each in parent.body) and _handles(parent)
-        if (handled or _suppresses(parent)) and _is_known_outside(outline, scope, name, parent):
+            break
+        if _catches(child, parent) and _is_known_outside(outline, scope, name, parent):
+            return True
+    return not _is_own(outline, scope, name) and _is_caught(outline, scope)
+
+
+def _is_own(outline: Outline, scope: Scope, name: str) -> bool:
+    """Whether a function makes what it has under a name, rather than to be given it or to find it outside."""
+    bound = outline.names(scope).bound.get(name, ())
+    return outline.binder(name, scope) is scope and not any(isinstance(each.node, ast.arguments) for each in bound)
+
+
+def _catches(child: ast.AST, parent: ast.AST) -> bool:
+    """Whether errors in `child` are handled by the statement around it."""
+    return _suppresses(parent) or (
+        isinstance(parent, TRY) and any(child is each for each in parent.body) and _handles(parent)
+    )
+
+
+def _is_caught(outline: Outline, scope: Scope, depth: int = 3) -> bool:
+    """Whether errors in a function are handled by one of the file that calls it."""
+    name = getattr(scope, "name", "")
+    for call in outline.calls.get(name, ()) if name and depth else ():
+        caller = outline.function(call)
+        for child, parent in outline.chain(call):
+            if parent is caller:
+                break
+            if _catches(child, parent):
+                return True
+        if caller is not scope and _is_caught(outline, caller, depth - 1):
             return True
     return False
 
@@ -149,10 +176,7 @@ def _suppresses(statement: ast.AST) -> bool:
 
 def _is_known_outside(outline: Outline, scope: Scope, name: str, statement: ast.AST) -> bool:
     """Whether a variable is seen by more than one statement of the function that binds it."""
-    if outline.binder(name, scope) is not scope:
+    if not _is_own(outline, scope, name):
         return True
     inside = {*inside_of(statement)}
-    bound = outline.names(scope).bound.get(name, ())
-    if any(isinstance(each.node, ast.arguments) for each in bound):
-        return True
     return any(isinstance(each, ast.Name) and each.id == name and each not in inside for each in outline.nodes(scope))

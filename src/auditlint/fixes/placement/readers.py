@@ -57,11 +57,12 @@ def _others(outline: Outline, scope: Scope, where: Place, path: tuple[str, ...])
     found = [path]
     scopes = dict.fromkeys([scope, where.scope])
     pairs = [
-        (target, node.value)
+        (target, value)
         for each in scopes
         if not isinstance(each, ast.ClassDef)
         for node in outline.assignments(each)
-        for target in node.targets
+        for whole in node.targets
+        for target, value in _paired(whole, node.value)
     ]
     if isinstance(where.scope, ast.ClassDef) and len(path) > len(where.path):
         found += _attributes(outline, where, path[: len(path) - len(where.path)])
@@ -90,6 +91,15 @@ def _attributes(outline: Outline, where: Place, instance: tuple[str, ...]) -> It
             own = outline.spelled(where, method)
             if name != where.path[0] and any(part == own for part in _held(value)):
                 yield (*instance, name)
+
+
+def _paired(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """The targets of an assignment with what each is bound to, as far as the text tells."""
+    if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
+        for one, other in zip(target.elts, value.elts, strict=False):
+            yield from _paired(one, other)
+    else:
+        yield target, value
 
 
 def _root(node: ast.expr) -> ast.expr:

@@ -62,6 +62,11 @@ def last(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+def is_mangled(name: str) -> bool:
+    """Whether Python makes another name of an attribute's in each class: `__log`."""
+    return name.startswith("__") and not name.endswith("__")
+
+
 def own(scope: Scope) -> Iterator[ast.AST]:
     """The nodes that run with a scope's body, in the order of the text: not what functions and classes in it hold."""
     stack: list[ast.AST] = [scope.body] if isinstance(scope, ast.Lambda) else [*reversed(scope.body)]
@@ -126,7 +131,7 @@ class Outline:
         self.classes: dict[str, ast.ClassDef] = {}
         self.calls: dict[str, list[ast.Call]] = {}  # by the last part of what is called
         self.known: dict[object, bool] = {}  # answers that others keep here
-        self.readers: dict[frozenset[tuple[str, ...]], frozenset[Def]] = {}  # and here
+        self.readers: dict[tuple[str, frozenset[tuple[str, ...]]], frozenset[str]] = {}  # and here
         self._names: dict[Scope, Names] = {}
         self._nodes: dict[Scope, list[ast.AST]] = {}
         self._calls: dict[Scope, list[ast.Call]] = {}

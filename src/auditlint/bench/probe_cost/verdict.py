@@ -1,0 +1,67 @@
+"""Whether probes can ride along: thresholds, and the one sentence."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from auditlint.bench.probe_cost.formulas import throughput_loss
+from auditlint.bench.probe_cost.latency import Bands
+
+# In percent of the tokens per second. A study of audit hooks (M1 Max, MPS) registered these before it measured: below
+# STRICT an audit can be on for everyone, below LENIENT where it is wanted, and above CATASTROPHIC it cannot be
+# afforded. Between the last two it has failed without being hopeless. A probe is such a hook.
+STRICT, LENIENT, CATASTROPHIC = 1.0, 5.0, 10.0
+
+# What stands in the report and in the page: key -> sentence.
+HEADLINES = {
+    "arithmetic": "The readouts themselves cost: no implementation is cheaper than its arithmetic and its bytes.",
+    "default": "Can be on by default, batched.",
+    "affordable": "Affordable where it is wanted, batched.",
+    "expensive": "Too expensive even batched.",
+}
+CONTRASTS = {
+    "implementation": "The cost is not in the math but in a naive hook.",
+    "either": "A naive hook would do as well.",
+    "neither": "A naive hook costs too much as well.",
+    "naive": "A naive hook costs less.",
+    "fewer": "Fewer probes, or probes on fewer layers, cost less.",
+}
+
+
+class Verdict(NamedTuple):
+    """The grades of the floor, of the naive way at its best, and of the batched way at its worst; and the sentences."""
+
+    floor: str
+    naive: str
+    batched: str
+    headline: str
+    contrast: str
+
+    @property
+    def sentence(self) -> str:
+        """What a person reads."""
+        return f"{HEADLINES[self.headline]} {CONTRASTS[self.contrast]}"
+
+
+def grade(loss: float) -> str:
+    """Return what the thresholds make of a loss of `loss` percent of the tokens per second."""
+    if loss < STRICT:
+        return "STRICT"
+    if loss < LENIENT:
+        return "LENIENT"
+    return "FAIL" if loss <= CATASTROPHIC else "CATASTROPHIC"
+
+
+def verdict(floor: float, bands: Bands) -> Verdict:
+    """Return the verdict on a `floor` and two bands, in percent of a token's latency."""
+    of_floor, of_naive, of_batched = (
+        grade(throughput_loss(latency)) for latency in (floor, bands.naive.low, bands.batched.high)
+    )
+    judged = Verdict(of_floor, of_naive, of_batched, "arithmetic", "fewer")
+    if of_floor != "STRICT":
+        return judged
+    naive_passes, batched_passes = (of in ("STRICT", "LENIENT") for of in (of_naive, of_batched))
+    if not batched_passes:
+        return judged._replace(headline="expensive", contrast="naive" if naive_passes else "neither")
+    headline = "default" if of_batched == "STRICT" else "affordable"
+    return judged._replace(headline=headline, contrast="either" if naive_passes else "implementation")
