@@ -45,37 +45,39 @@ def test_an_illustration_is_raised_to_the_floor() -> None:
 
 
 def test_a_measurement_is_not_changed(tmp_path: Path) -> None:
-    for band in measured(saved(tmp_path, result())):
+    for band in measured(saved(tmp_path, result()), 1, "one-layer"):
         assert band.above(50.0) == band
 
 
 def test_a_loss_of_throughput_becomes_a_latency(tmp_path: Path) -> None:
-    bands = measured(saved(tmp_path, result()))
+    bands = measured(saved(tmp_path, result()), 1, "one-layer")
     assert bands.naive[:2] == (pytest.approx(100 * 38 / 62), pytest.approx(100 * 42 / 58))
     assert (bands.naive.basis, bands.naive.device, bands.naive.date) == (MEASURED, "Apple M1 Max", "2026-11-28")
 
 
 def test_the_cheapest_of_the_batched_arms_counts(tmp_path: Path) -> None:
-    band = measured(saved(tmp_path, result())).batched
+    band = measured(saved(tmp_path, result()), 1, "one-layer").batched
     assert "`buffer-compiled`" in band.source
     assert band[:2] == (pytest.approx(-100 * 0.001 / 1.001), pytest.approx(100 * 0.004 / 0.996))
 
 
 def test_without_an_interval_the_overhead_stands_for_itself(tmp_path: Path) -> None:
     arms = {"none": {"overhead": 0.0}, "naive": {"overhead": 0.5, "ci95": None}, "packed": {"overhead": 0.01}}
-    bands = measured(saved(tmp_path, result(configurations=arms)))
+    bands = measured(saved(tmp_path, result(configurations=arms)), 1, "one-layer")
     assert bands.naive[:2] == (100.0, 100.0)
 
 
 @pytest.mark.parametrize("place", ["environment", "config"])
 def test_what_was_simulated_is_called_so(place: str, tmp_path: Path) -> None:
-    bands = measured(saved(tmp_path, result(**{place: {"backend": "simulated", "device": "an invented device"}})))
+    bands = measured(
+        saved(tmp_path, result(**{place: {"backend": "simulated", "device": "an invented device"}})), 1, "one-layer"
+    )
     assert {band.basis for band in bands} == {SIMULATED}
     assert all(f": {SIMULATED}, " in label and MEASURED not in label for label in labels(bands).values())
 
 
 def test_a_file_without_a_device_or_a_date_says_so(tmp_path: Path) -> None:
-    band = measured(saved(tmp_path, result(environment={}, config={}))).naive
+    band = measured(saved(tmp_path, result(environment={}, config={})), 1, "one-layer").naive
     assert (band.device, band.date) == ("a device that the file does not name", "no date")
 
 
@@ -112,7 +114,7 @@ def test_the_illustration_names_its_source_and_no_device() -> None:
 def test_a_file_that_is_no_result_is_one_clear_line(content: object, message: str, tmp_path: Path) -> None:
     path = saved(tmp_path, content)
     with pytest.raises(UsageError) as raised:
-        measured(path)
+        measured(path, 1, "one-layer")
     assert str(raised.value).startswith(f"{path}: ") and message in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -120,4 +122,49 @@ def test_a_file_that_is_no_result_is_one_clear_line(content: object, message: st
 def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "none.json", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(UsageError, match=f"cannot be read: {reason}"):
-            measured(str(path))
+            measured(str(path), 1, "one-layer")
+
+
+def points() -> dict[str, Any]:
+    """A result of the study of probes: the more there are, the more a hook that reads each of them costs."""
+    made = [
+        {
+            "probes": probes,
+            "scope": scope,
+            "configurations": {
+                "none": {"p50_us": 100.0},
+                "item": {"p50_us": 100.0 + 10 * probes},
+                "bank": {"p50_us": 101.0},
+            },
+        }
+        for probes in (1, 10, 100)
+        for scope in ("one-layer", "every-layer")
+    ]
+    return {"study": "probes", "environment": {"backend": "simulated", "device": "simulated"}, "points": made}
+
+
+@pytest.mark.parametrize(("probes", "taken"), [(1, 1), (3, 1), (4, 10), (12, 10), (32, 100), (5000, 100)])
+def test_the_nearest_number_of_probes_counts(tmp_path: Path, probes: int, taken: int) -> None:
+    bands = measured(saved(tmp_path, points()), probes, "every-layer")
+    assert bands.naive[:2] == (pytest.approx(10.0 * taken), pytest.approx(10.0 * taken))
+    assert bands.batched[:2] == (pytest.approx(1.0), pytest.approx(1.0))
+    assert labels(bands)["naive"].startswith("Naive hook: simulated, no date (")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ([], "no probes on one layer"),
+        ([{"probes": 1, "scope": "one-layer"}], "not as `auditlint bench probes` writes it"),
+        ([7], "not as `auditlint bench probes` writes it"),
+    ],
+)
+def test_a_study_of_probes_that_cannot_be_used(tmp_path: Path, changed: list[Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        measured(saved(tmp_path, {**points(), "points": changed}), 1, "one-layer")
+
+
+def test_the_result_in_the_repository_can_be_used() -> None:
+    path = Path(__file__).parents[3] / "docs" / "results" / "probes-simulated.json"
+    bands = measured(str(path), 100, "one-layer")
+    assert bands.batched.high < bands.naive.low

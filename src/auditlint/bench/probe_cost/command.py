@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     model = _model(args)
     dtype = args.dtype or model.dtype or DEFAULT_DTYPE
     question = Question(model, args.probes, args.scope, dtype, args.probe_dtype or DTYPES[dtype].activations)
-    bands = measured(args.measured) if args.measured else ILLUSTRATION
+    bands = measured(args.measured, args.probes, args.scope) if args.measured else ILLUSTRATION
     answer = cost(question, bands)
     if args.html:
         from auditlint.bench.probe_cost import page

@@ -64,19 +64,26 @@ def labels(bands: Bands) -> dict[str, str]:
 def _label(band: Band) -> str:
     if band.basis == ILLUSTRATIVE:
         return f"illustrative, not measured ({band.source})"
-    return f"{band.basis}, {band.device}, {band.date} ({band.source})"
+    device = "" if band.device == band.basis else f", {band.device}"
+    return f"{band.basis}{device}, {band.date} ({band.source})"
 
 
-def measured(path: str) -> Bands:
+def measured(path: str, probes: int, scope: str) -> Bands:
     """Return the bands that a result file of `auditlint bench overhead` or `auditlint bench probes` holds.
 
-    A band is the 95 % confidence interval of the arm's overhead, which the file gives as a fraction of the tokens per
-    second, as a latency. Of several batched arms, the cheapest counts.
+    Of `overhead`, a band is the 95 % confidence interval of the arm's overhead, which the file gives as a fraction of
+    the tokens per second, as a latency. Of `probes`, it is the median time of a token beside that without probes, for
+    the number of probes in the file that is nearest to `probes`, by their ratio, in the same `scope`. Of several
+    batched arms, the cheapest counts.
 
     Raises:
         UsageError: the file cannot be read, is no such result, or has no arm for one of the ways.
     """
     result = _read(path)
+    if isinstance(result.get("points"), list):
+        result["configurations"] = _nearest(path, result["points"], probes, scope)
+    if not isinstance(result.get("configurations"), dict):
+        raise UsageError(f"{path}: not a result of `auditlint bench`: it has no `configurations`")
     arms = result["configurations"]
     naive = _arm(path, arms, NAIVE_ARMS, "naive")
     batched = _arm(path, arms, BATCHED_ARMS, "batched")
@@ -91,9 +98,22 @@ def _read(path: str) -> dict[str, Any]:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise UsageError(f"{path}: not JSON") from None
-    if not isinstance(result, dict) or not isinstance(result.get("configurations"), dict):
+    if not isinstance(result, dict):
         raise UsageError(f"{path}: not a result of `auditlint bench`: it has no `configurations`")
     return result
+
+
+def _nearest(path: str, points: list[Any], probes: int, scope: str) -> dict[str, Any]:
+    """The arms of the nearest point of a study of probes, each with its share of the tokens per second."""
+    try:
+        there = [point for point in points if point["scope"] == scope]
+        if not there:
+            raise UsageError(f"{path}: it has no probes on {scope.replace('-', ' ')}")
+        point = min(there, key=lambda one: abs(math.log(one["probes"] / probes)))
+        times = {arm: float(of["p50_us"]) for arm, of in point["configurations"].items()}
+        return {arm: {"overhead": 1.0 - times["none"] / time} for arm, time in times.items() if arm != "none"}
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+        raise UsageError(f"{path}: a point of the study is not as `auditlint bench probes` writes it") from None
 
 
 def _arm(path: str, arms: dict[str, Any], names: tuple[str, ...], way: str) -> str:
