@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from auditlint.runtime.command import _place
+from auditlint.runtime.command import place
 
 pytest.importorskip("torch", reason="runs programs that use torch")
 
@@ -340,5 +340,5 @@ def test_two_dashes_part_options_from_the_script(tmp_path: Path) -> None:
 def test_ranks_that_start_at_once_may_name_one_report_file(tmp_path: Path) -> None:
     report = str(tmp_path / "report.json")
     with ThreadPoolExecutor(8) as ranks:
-        assert set(ranks.map(_place, [report] * 2000)) == {report}
+        assert set(ranks.map(place, [report] * 2000)) == {report}
     assert not os.path.exists(report)
