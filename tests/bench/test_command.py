@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the benches run a model")
 
-from auditlint.bench import models  # noqa: E402
+from auditlint.bench import models, trials  # noqa: E402
 from auditlint.cli import main  # noqa: E402
 
 OWN = '''
@@ -149,6 +149,7 @@ def test_a_twin_has_hooks_of_its_own_and_the_same_weights(own):
         (["overhead", "--arms", "none-graphs"], "none-graphs: CUDA graphs need CUDA"),
         (["overhead", "--output", "nowhere/record.json"], "nowhere/record.json: cannot be written: No such file"),
         (["overhead", "--output", "."], ".: cannot be written: "),
+        (["overhead", "--output", "p.svg", "--plot", "./p.svg"], "./p.svg: --output and --plot name the same file"),
         (["overhead", "--plot", "p.pdf"], "p.pdf: a picture is .png or .svg"),
         (["overhead", "--latency", "speed=3"], "argument --latency: no latency `speed`"),
         (["overhead", "--latency", "sync=fast"], "argument --latency: not a number: 'sync=fast'"),
@@ -201,7 +202,20 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys, absent, a
     assert capsys.readouterr().err == f"auditlint: error: {message}\n"
 
 
-def test_without_a_terminal_there_is_no_bar_and_help_says_what_there_is(capsys):
+def test_a_bar_is_shown_on_a_terminal_only(monkeypatch, capsys):
+    pytest.importorskip("tqdm", reason="draws the bar")
+    for shown in (False, True):
+        with trials.progress(2, shown) as tick:
+            tick("naive")
+            tick("packed")
+        assert ("naive" in capsys.readouterr().err) is shown
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with trials.progress(2, True) as tick:
+        tick("naive")
+    assert capsys.readouterr().err == ""
+
+
+def test_help_says_what_there_is(capsys):
     assert main(["bench", "--help"]) == 0
     assert "auditlint bench overhead" in capsys.readouterr().out
 

@@ -139,7 +139,7 @@ def _difference(expected: Any, found: Any) -> float:
     # A model that computes NaN computes it in every arm.
     if expected == found or (math.isnan(expected) and math.isnan(found)):
         return 0.0
-    return abs(expected - found)
+    return float(abs(expected - found))
 
 
 def layers_of(model: torch.nn.Module, hooks: Sequence[Hook]) -> Mapping[Hook, torch.nn.Module]:

@@ -139,6 +139,8 @@ def check_places(args: argparse.Namespace) -> None:
     """
     for name in filter(None, (args.output, args.plot)):
         place(name)
+    if args.output and args.plot and os.path.abspath(args.output) == os.path.abspath(args.plot):
+        raise UsageError(f"{args.plot}: --output and --plot name the same file")
     if not args.plot:
         return
     if os.path.splitext(args.plot)[1].lower() not in PICTURES:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from auditlint.bench.audit_arms import COMPILED, EAGER, GRAPHS
+from auditlint.bench.audit_arms import COMPILED, GRAPHS
 
 WARM_UP = 3  # passes before a capture, as torch's notes on CUDA graphs ask for
 
@@ -47,12 +47,10 @@ def hooks_told_apart(wanted: bool) -> Iterator[None]:
 
 def runner(execution: str, model: torch.nn.Module, device: torch.device) -> Callable[..., Any]:
     """What is called instead of the model, whose hooks have been registered."""
-    if execution == EAGER:
-        return model
-    if execution == COMPILED:
-        compiled: Callable[..., Any] = torch.compile(model)
-        return compiled
-    return _captured(model, device)
+    if execution == GRAPHS:
+        return _captured(model, device)
+    run: Callable[..., Any] = torch.compile(model) if execution == COMPILED else model
+    return run
 
 
 def _captured(model: torch.nn.Module, device: torch.device) -> Callable[..., Any]:

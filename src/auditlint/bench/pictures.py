@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from auditlint.bench.tables import percent
+from auditlint.bench.tables import percent, size
 from auditlint.bench.timeline import Timeline
 
 # Of M. Okabe and K. Ito's palette, whose colours the colour-blind can tell apart.
@@ -59,7 +59,7 @@ def probes(record: Mapping[str, Any], path: str) -> None:
     """
     scopes = list(dict.fromkeys(point["scope"] for point in record["points"]))
     figure = Figure(figsize=(1.4 + 4.4 * len(scopes), 5.4), layout="constrained")
-    panels = figure.subplots(1, len(scopes), sharey=True, squeeze=False)[0]
+    panels: Any = figure.subplots(1, len(scopes), sharey=True, squeeze=False)[0]
     names: list[str] = []
     for axes, scope in zip(panels, scopes, strict=True):
         points = [point for point in record["points"] if point["scope"] == scope]
@@ -71,7 +71,7 @@ def probes(record: Mapping[str, Any], path: str) -> None:
     panels[0].set_ylabel("microseconds a token: median, and up to p99")
     handles, labels = panels[0].get_legend_handles_labels()
     panels[0].legend(handles, labels, fontsize=8, frameon=False, loc="upper left")
-    _save(figure, record, f"What probes cost: {record['config']['parameters'] / 1e6:.1f}M parameters", path)
+    _save(figure, record, f"What probes cost: {size(record['config']['parameters'])} parameters", path)
 
 
 def _by_count(axes: Any, points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
@@ -161,7 +161,7 @@ def _timelines(axes: Any, timelines: Sequence[Timeline]) -> None:
 
 def _model(record: Mapping[str, Any]) -> str:
     config = record["config"]
-    return f": {config['parameters'] / 1e6:.1f}M parameters, {config['tokens']} tokens a trial"
+    return f": {size(config['parameters'])} parameters, {config['tokens']} tokens a trial"
 
 
 def _plain(axes: Any) -> None:

@@ -28,7 +28,7 @@ CRITERIA = {
 
 def schema(study: str) -> dict[str, Any]:
     """The JSON schema of that study's records, "overhead" or "probes"."""
-    text = resources.files("auditlint.bench").joinpath("schemas", f"{study}.json").read_text(encoding="utf-8")
+    text = (resources.files("auditlint.bench") / "schemas" / f"{study}.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 

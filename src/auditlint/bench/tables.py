@@ -19,7 +19,7 @@ def overhead(record: Mapping[str, Any]) -> str:
     lines = [
         *_head(record),
         *_wrapped(
-            f"{config['parameters'] / 1e6:.1f}M parameters, {config['hooks']} hooks a pass, {config['tokens']} tokens, "
+            f"{size(config['parameters'])} parameters, {config['hooks']} hooks a pass, {config['tokens']} tokens, "
             f"{_trials(arms)} an arm"
         ),
         "",
@@ -40,7 +40,7 @@ def probes(record: Mapping[str, Any]) -> str:
     lines = [
         *_head(record),
         *_wrapped(
-            f"{config['parameters'] / 1e6:.1f}M parameters, {len(config['layers'])} layers, {config['tokens']} tokens "
+            f"{size(config['parameters'])} parameters, {len(config['layers'])} layers, {config['tokens']} tokens "
             f"a trial, readouts flushed every {config['flush_every']} tokens"
         ),
     ]
@@ -149,6 +149,11 @@ def _equality(record: Mapping[str, Any]) -> list[str]:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.3f}"
+
+
+def size(parameters: int) -> str:
+    """A number of parameters: in millions, if there are any."""
+    return f"{parameters / 1e6:.1f}M" if parameters >= 100_000 else f"{parameters:,}"
 
 
 def percent(fraction: float) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from auditlint.console import width_of
+
 T = TypeVar("T")
 Tick = Callable[[str], None]
 
@@ -44,7 +46,7 @@ def progress(total: int, shown: bool) -> Iterator[Tick]:
     except ModuleNotFoundError:
         yield lambda done: None
         return
-    with tqdm(total=total, file=sys.stderr, leave=False, dynamic_ncols=True, unit="run") as bar:
+    with tqdm(total=total, file=sys.stderr, leave=False, ncols=width_of(sys.stderr), unit="run") as bar:
 
         def tick(done: str) -> None:
             bar.set_description(done)
