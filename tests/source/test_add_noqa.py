@@ -6,7 +6,7 @@ import ast
 import textwrap
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from auditlint.diagnostics import Diagnostic, Location
@@ -133,6 +133,7 @@ def test_any_statement_of_any_file_can_be_silenced(parts: list[str], newline: st
 
 
 @given(st.text("x=#'\"\\ \n\r\t\f()\x0bé:;", max_size=40), st.integers(1, 5))
+@example("\r\t\x0b#", 1)  # begins with an indented line that is none
 def test_whatever_the_text_a_change_keeps_the_program(text: str, row: int) -> None:
     written = {FILE: textwrap.dedent(text).encode()}
     before = written[FILE]

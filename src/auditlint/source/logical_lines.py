@@ -70,7 +70,8 @@ def _from_tokens(rows: tuple[str, ...]) -> Layout:
             blocks.append(len(lines) - 1)
         elif kind == tokenize.DEDENT:
             opener = blocks.pop()
-            lines[opener] = lines[opener]._replace(block_last=lines[-1].last)
+            if opener >= 0:  # nothing opens a block that a file begins with, which is no program
+                lines[opener] = lines[opener]._replace(block_last=lines[-1].last)
         elif kind == tokenize.NEWLINE:
             if first:
                 lines.append(LogicalLine(first, last, _opens(head), last))
