@@ -70,6 +70,18 @@ def unready(rewrite: Rewrite) -> str:
     return ""
 
 
+def may_raise(node: ast.AST) -> bool:
+    """Whether a computation with numbers may raise: it divides by one that may be zero, or asks `math` for a value."""
+    for one in ast.walk(node):
+        match one:
+            case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod() | ast.Pow(), right=right):
+                if not (isinstance(right, ast.Constant) and right.value):
+                    return True
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="math" | "cmath" | "statistics"))):
+                return True
+    return False
+
+
 def _reports_plainly(guard: ast.If, leaves: Collection[ast.expr]) -> bool:
     """Whether a report can be prepared whatever the test says: no call in its arguments does anything else."""
     match guard.body[0]:

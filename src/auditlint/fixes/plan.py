@@ -16,8 +16,11 @@ from auditlint.fixes.flow.reads import Read, Unreadable, read_of
 from auditlint.fixes.flow.result import Flow, Impossible, Rewrite
 from auditlint.fixes.flow.tree import FileTree, FunctionNode, Trees
 from auditlint.fixes.gathering import gathered
+from auditlint.fixes.later import may_raise
 from auditlint.fixes.placement.place import Function, Nowhere, Placement, Point, place
 from auditlint.fixes.placement.points import FLUSH
+from auditlint.fixes.placement.presence import is_handled
+from auditlint.fixes.placement.scopes import outline
 from auditlint.fixes.remedies import remedy_of
 
 LIBRARY, PLAIN = "library", "plain"
@@ -101,6 +104,8 @@ def _plan(trees: Trees, diagnostic: Diagnostic, style: str) -> Plan | str:
     for entered in flow.entered:
         if named_elsewhere(trees, entered, hook.node):
             flow.doubt(f"`{entered.name}()` is called elsewhere as well, and defers there too")
+    if any(may_raise(one.node) for one in flow.rewrites.values() if one.kind == "derive") and _handled(trees, points):
+        flow.doubt("errors in the computation are raised where it is finalized, and handled elsewhere")
     unplaced = bool(flow.stores) and bool(points) and all(point.code == FLUSH for point in points)
     doubts = (*_own_doubts(diagnostic, read, flow), *flow.doubts, *(_doubted(one) for one in placed if not one.safe))
     if unplaced:
@@ -149,6 +154,12 @@ def _placed(trees: Trees, diagnostic: Diagnostic, hook: Function, flow: Flow) ->
             return one
         placed.append(one)
     return placed
+
+
+def _handled(trees: Trees, points: Sequence[Point]) -> bool:
+    """Whether somebody handles errors at one of these points."""
+    found = [(trees.tree(point.filename), point) for point in points]
+    return any(tree is not None and is_handled(outline(tree), point) for tree, point in found)
 
 
 def _own_doubts(diagnostic: Diagnostic, read: Read, flow: Flow) -> tuple[str, ...]:

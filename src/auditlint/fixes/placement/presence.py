@@ -137,6 +137,17 @@ def is_skipped(outline: Outline, point: Point) -> bool:
     return not _is_own(outline, scope, name) and _is_caught(outline, scope)
 
 
+def is_handled(outline: Outline, point: Point) -> bool:
+    """Whether the file handles errors that what a point puts there may raise."""
+    scope = outline.function(point.node)
+    for child, parent in outline.chain(point.node):
+        if parent is scope:
+            break
+        if _catches(child, parent):
+            return True
+    return _is_caught(outline, scope)
+
+
 def _is_own(outline: Outline, scope: Scope, name: str) -> bool:
     """Whether a function makes what it has under a name, rather than to be given it or to find it outside."""
     bound = outline.names(scope).bound.get(name, ())
