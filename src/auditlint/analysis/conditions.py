@@ -61,9 +61,10 @@ def holds(condition: str, given: Arguments | None) -> bool:
             return any(holds_device(item) for item in given.args[position:])
         return holds_device(value) if spec.startswith("obj@") else any_device(value)
     if verb == "contains":
-        return any(
-            isinstance(item, (Tup, Seq, ListObj)) and holds_device(item) for item in alternatives(settled(value))
-        )
+        items = alternatives(settled(value))
+        if any(isinstance(item, Tensor) for item in items):
+            return False  # what may be one tensor is mostly one, as a hook's output is: nothing is read then
+        return any(isinstance(item, (Tup, Seq, ListObj)) and holds_device(item) for item in items)
     if verb in ("host", "device"):
         return _on_host(value) and (verb == "host" or _names_device(given))
     return False
