@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the benches run a model")
 
-from auditlint.bench import models, trials  # noqa: E402
+from auditlint.bench import factories, models, trials  # noqa: E402
 from auditlint.cli import main  # noqa: E402
 
 OWN = '''
@@ -121,7 +121,7 @@ def test_a_model_of_ones_own_is_measured(own, bench, study, backend):
 
 def test_a_model_generates_the_same_however_it_keeps_what_it_saw(own):
     def generated(name):
-        model = models.load(f"own_models:{name}")
+        model = factories.made(f"own_models:{name}").eval()
         with torch.no_grad():
             return [token.item() for token in models.tokens(model, model, torch.device("cpu"), 9)]
 
@@ -130,7 +130,7 @@ def test_a_model_generates_the_same_however_it_keeps_what_it_saw(own):
 
 
 def test_a_twin_has_hooks_of_its_own_and_the_same_weights(own):
-    model = models.load("own_models:Whole")
+    model = factories.made("own_models:Whole")
     twin = models.twin(model)
     twin.head.register_forward_hook(lambda *arguments: None)
     assert not model.head._forward_hooks and twin.head.weight is model.head.weight
@@ -158,11 +158,20 @@ def test_a_twin_has_hooks_of_its_own_and_the_same_weights(own):
         (["overhead", "--width", "15"], "--width 15 is no even multiple of --heads 4"),
         (["overhead", "--chosen", "9"], "--chosen 9 of --experts 8 cannot be chosen"),
         (["overhead", "--layers", "blokcs.*"], "no layer is called 'blokcs.*'"),
-        (["overhead", "--model", "own_models"], "--model takes module:factory, not `own_models`"),
-        (["overhead", "--model", "absent_module:f"], "--model absent_module:f: ModuleNotFoundError: No module named"),
-        (["overhead", "--model", "own_models:absent"], "--model own_models:absent: AttributeError: "),
-        (["overhead", "--model", "own_models:fails"], "--model own_models:fails: RuntimeError: no weights here"),
-        (["overhead", "--model", "own_models:number"], "--model own_models:number: the factory returned int"),
+        (["overhead", "--model", "own_models"], "--model own_models: not of the form module:factory"),
+        (
+            ["overhead", "--model", "absent_module:f"],
+            "--model absent_module:f: cannot import `absent_module`: ModuleNotFoundError: No module named",
+        ),
+        (["overhead", "--model", "own_models:absent"], "--model own_models:absent: `own_models` has no `absent`"),
+        (
+            ["overhead", "--model", "own_models:fails"],
+            "--model own_models:fails: `fails()` failed: RuntimeError: no weights here",
+        ),
+        (
+            ["overhead", "--model", "own_models:number"],
+            "--model own_models:number: `number()` returned int, not a torch.nn.Module",
+        ),
         (["overhead", "--model", "own_models:raises"], "own_models:raises cannot generate: a pass over token ids"),
         (["overhead", "--model", "own_models:flat"], "own_models:flat cannot generate: a pass over token ids"),
         (["overhead", "--model", "own_models:Whole", "--layers", "unused"], "layer unused returns no vectors"),

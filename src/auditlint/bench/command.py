@@ -170,10 +170,10 @@ def built(args: argparse.Namespace, device: Device, positions: int) -> tuple[Any
     Raises:
         UsageError: there is no such model, it cannot be moved there, or its dimensions do not go together.
     """
-    from auditlint.bench import mixture, models
+    from auditlint.bench import factories, mixture, models
 
     if args.model:
-        model: Any = models.load(args.model)
+        model: Any = factories.made(args.model).eval()
         about: dict[str, Any] = {"model": args.model}
     else:
         sizes = mixture.Sizes(args.blocks, *(getattr(args, flag) for flag in list(SIZES)[1:]))
@@ -186,7 +186,7 @@ def built(args: argparse.Namespace, device: Device, positions: int) -> tuple[Any
     try:
         model = model.to(device.torch_device)
     except Exception as error:
-        raise UsageError(f"the model cannot be moved to {device.torch_device}: {models.one_line(error)}") from None
+        raise UsageError(f"the model cannot be moved to {device.torch_device}: {factories.one_line(error)}") from None
     return model, {**about, "parameters": models.parameter_count(model), "threads": args.threads}
 
 

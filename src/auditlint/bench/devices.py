@@ -1,4 +1,4 @@
-"""Where a study runs: the device, the clock that times it, and what is known of its transfers."""
+"""Where a study runs: the device, and the clock that times it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ LATENCY = Latency(launch=5.0, kernel=2.0, copy=5.0, sync=10.0, bandwidth=100.0)
 class Device:
     """A device that a study runs on.
 
-    `now` is a clock in seconds. `d2h` gives the bytes sent to the host so far, None where that cannot be seen.
-    `simulated` says that times are not those of hardware.
+    `now` is a clock in seconds.
     """
 
     backend: str
@@ -35,12 +34,16 @@ class Device:
     environment: Environment
     now: Callable[[], float]
     synchronize: Callable[[], None]
-    d2h: Callable[[], int | None]
 
     @property
     def simulated(self) -> bool:
         """Whether the times are those of a virtual clock."""
         return self.backend == "simulated"
+
+    @property
+    def sends(self) -> bool:
+        """Whether there is a device whose data have to be sent to the host."""
+        return self.backend != "cpu"
 
     @property
     def label(self) -> str:
@@ -77,11 +80,9 @@ def _device(backend: str, environment: Environment) -> Device:
     if backend == "simulated":
         register()
         where = torch.device("sim", 0)
-        return Device(
-            backend, where, environment, lambda: CLOCK.host * 1e-6, _wait_for_simulated, lambda: CLOCK.counts().d2h
-        )
+        return Device(backend, where, environment, lambda: CLOCK.host * 1e-6, _wait_for_simulated)
     wait: Callable[[], None] = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(backend, _no_wait)
-    return Device(backend, torch.device(backend), environment, time.perf_counter, wait, _unseen)
+    return Device(backend, torch.device(backend), environment, time.perf_counter, wait)
 
 
 def _wait_for_simulated() -> None:
@@ -89,8 +90,4 @@ def _wait_for_simulated() -> None:
 
 
 def _no_wait() -> None:
-    return None
-
-
-def _unseen() -> int | None:
     return None

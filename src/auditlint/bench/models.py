@@ -1,52 +1,19 @@
-"""The user's own model: loading it, letting it generate, and sharing its weights between the arms of a study."""
+"""A model that is measured: letting it generate, and sharing its weights between the arms of a study."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import importlib
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 
+from auditlint.bench.factories import one_line
 from auditlint.console import UsageError
 from auditlint.defer.layer_buffers import first_tensor
 
 PROTOCOL = "a pass over token ids, (1, tokens), has to give logits, (1, tokens, vocabulary)"
-
-
-def load(name: str) -> torch.nn.Module:
-    """What the factory of that name, `module:factory`, returns: a module, in evaluation mode.
-
-    Modules of the working directory can be named, as with `python -m`.
-
-    Raises:
-        UsageError: there is no such factory, it fails, or it returns something else.
-    """
-    module_name, _, factory_name = name.partition(":")
-    if not module_name or not factory_name:
-        raise UsageError(f"--model takes module:factory, not `{name}`")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        factory: Any = importlib.import_module(module_name)
-        for part in factory_name.split("."):
-            factory = getattr(factory, part)
-        model = factory()
-    except Exception as error:
-        raise UsageError(f"--model {name}: {one_line(error)}") from None
-    if not isinstance(model, torch.nn.Module):
-        raise UsageError(f"--model {name}: the factory returned {type(model).__name__}, not a torch.nn.Module")
-    return model.eval()
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def check_generates(name: str, model: torch.nn.Module, device: torch.device) -> None:

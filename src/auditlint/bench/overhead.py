@@ -14,6 +14,8 @@ from auditlint.bench.audit_arms import ARMS, COMPILED, EAGER, Arm, Recorder
 from auditlint.bench.audited import Data, Difference, Entry, Hook
 from auditlint.bench.devices import Device
 from auditlint.bench.execution import hooks_told_apart, refusal, runner
+from auditlint.bench.factories import one_line
+from auditlint.bench.transfers import Transfers
 from auditlint.console import UsageError
 from auditlint.runtime import count_syncs
 
@@ -21,13 +23,15 @@ from auditlint.runtime import count_syncs
 class Trial(NamedTuple):
     """One generation of so many tokens and the reading of its log, timed together.
 
-    `syncs` are the device's waits in such a generation, from a run that was counted and not timed. `d2h_bytes` are
-    None where the device does not tell. `log_bytes` is the size of the log as lines of JSON.
+    `read_s` is that part of the time which the reading took. `syncs` are the device's waits and `d2h_bytes` what it
+    sent to the host, from a generation that was counted and not timed; the latter is None where there is no device.
+    `log_bytes` is the size of the log as lines of JSON.
     """
 
     tokens: int
     wall_clock_s: float
     tokens_per_sec: float
+    read_s: float
     syncs: int
     d2h_bytes: int | None
     log_bytes: int
@@ -35,7 +39,7 @@ class Trial(NamedTuple):
 
 @dataclass(slots=True)
 class Outcome:
-    """What is known of an arm: its finished trials, its syncs in hooks in one generation, and how its data compare.
+    """What is known of an arm: its finished trials, what was counted in one generation, and how its data compare.
 
     `difference` is the largest that was found in any of its generations; None for an arm without hooks.
     """
@@ -44,12 +48,18 @@ class Outcome:
     trials: list[Trial] = field(default_factory=list)
     syncs: int = 0
     syncs_in_hooks: int = 0
+    d2h_bytes: int | None = None
     difference: Difference | None = None
 
     @property
     def speeds(self) -> list[float]:
         """Tokens per second of each trial."""
         return [trial.tokens_per_sec for trial in self.trials]
+
+    @property
+    def pass_speeds(self) -> list[float]:
+        """Tokens per second of each trial without the reading of its log."""
+        return [trial.tokens / (trial.wall_clock_s - trial.read_s) for trial in self.trials]
 
 
 class Reference(NamedTuple):
@@ -87,9 +97,9 @@ class _Opened(NamedTuple):
 
 class _Generation(NamedTuple):
     seconds: float
+    reading: float
     tokens: list[int]
     entries: list[Entry]
-    d2h: int | None
 
 
 def with_bases(names: Sequence[str]) -> list[str]:
@@ -168,7 +178,7 @@ def _opened(
                 # A compiler or a capture may fail for reasons of its own; eager code that fails is the user's to see.
                 if arm.execution == EAGER or isinstance(error, UsageError):
                     raise
-                found.left_out[name] = models.one_line(error)
+                found.left_out[name] = one_line(error)
                 continue
             undo.push(attached.pop_all())
         found.outcomes[name] = one.outcome
@@ -191,12 +201,13 @@ def _open(
 
 
 def _count(one: _Opened, device: Device, tokens: int) -> None:
-    """Count the syncs of a generation; compiled code runs uncompiled meanwhile."""
+    """Count the syncs and the transfers of a generation; compiled code runs uncompiled meanwhile."""
     one.recorder.begin()
-    with count_syncs(device.backend) as counter:
+    with count_syncs(device.backend) as counter, Transfers() as transfers:
         _generate(one, device, tokens)
         one.recorder.read()
         report = counter.report()
+    one.outcome.d2h_bytes = transfers.to_host if device.sends else None
     one.outcome.syncs = report.totals.raw
     one.outcome.syncs_in_hooks = sum(site.raw for site in report.sites if site.hook is not None)
 
@@ -206,23 +217,26 @@ def _generate(one: _Opened, device: Device, tokens: int) -> list[torch.Tensor]:
 
 
 def _generated(one: _Opened, device: Device, tokens: int) -> _Generation:
-    """Generate and read, with the device synchronised at both ends."""
+    """Generate and read, with the device synchronised at both ends and in between."""
     with trials.collected():
         one.recorder.begin()
         device.synchronize()
-        sent, start = device.d2h(), device.now()
+        start = device.now()
         made = _generate(one, device, tokens)
+        device.synchronize()
+        generated = device.now()
         entries = one.recorder.read()
         device.synchronize()
-        seconds, after = device.now() - start, device.d2h()
-    received = None if after is None or sent is None else after - sent
-    return _Generation(seconds, torch.cat(made, dim=1)[0].tolist(), entries, received)
+        end = device.now()
+    return _Generation(end - start, end - generated, torch.cat(made, dim=1)[0].tolist(), entries)
 
 
 def _trial(outcome: Outcome, generation: _Generation, tokens: int) -> Trial:
-    speed = tokens / generation.seconds
+    seconds = generation.seconds
     size = audited.log_bytes(generation.entries)
-    return Trial(tokens, generation.seconds, speed, outcome.syncs, generation.d2h, size)
+    return Trial(
+        tokens, seconds, tokens / seconds, generation.reading, outcome.syncs, outcome.d2h_bytes, log_bytes=size
+    )
 
 
 def _judge(found: Study, one: _Opened, generation: _Generation) -> None:

@@ -14,7 +14,9 @@ from auditlint.bench import models, trials
 from auditlint.bench.audit_arms import COMPILED, EAGER
 from auditlint.bench.devices import Device
 from auditlint.bench.execution import hooks_told_apart, refusal, runner
+from auditlint.bench.factories import one_line
 from auditlint.bench.probe_arms import PROBE_ARMS, ProbeArm, Probes, Reader, Readouts
+from auditlint.bench.transfers import Transfers
 from auditlint.console import UsageError
 from auditlint.runtime import count_syncs
 
@@ -36,7 +38,7 @@ class Point(NamedTuple):
 class Measured:
     """One arm at one point: microseconds of each token, by trial; the rest of one generation that was counted.
 
-    `d2h_bytes` are None where the device does not tell. `difference` is the largest to the reference's readouts,
+    `d2h_bytes` are None where there is no device. `difference` is the largest to the reference's readouts,
     relative to the largest of these; NaN where readouts are missing, None for arms that read none.
     """
 
@@ -174,7 +176,7 @@ def _opened(
             except Exception as error:
                 if arm.execution == EAGER or isinstance(error, UsageError):
                     raise
-                found.left_out[name] = models.one_line(error)
+                found.left_out[name] = one_line(error)
                 continue
             undo.push(attached.pop_all())
         measured[name] = one.measured
@@ -195,8 +197,7 @@ def _judge(one: _Opened, reference: Readouts) -> Readouts:
 
 def _count(one: _Opened, device: Device, plan: Plan) -> None:
     """Count syncs and bytes of a generation; compiled code runs uncompiled meanwhile."""
-    with count_syncs(device.backend) as counter:
-        sent = device.d2h()  # the counter's own sync is not the arm's
+    with count_syncs(device.backend) as counter, Transfers() as transfers:
         for number, _ in enumerate(models.tokens(one.model, one.run, device.torch_device, plan.tokens), 1):
             if number % plan.every == 0:
                 one.reader.flush()
@@ -204,8 +205,7 @@ def _count(one: _Opened, device: Device, plan: Plan) -> None:
             one.reader.flush()
         one.reader.take()
         report = counter.report()
-    after = device.d2h()
-    one.measured.d2h_bytes = None if after is None or sent is None else after - sent
+    one.measured.d2h_bytes = transfers.to_host if device.sends else None
     one.measured.syncs = report.totals.raw
     one.measured.syncs_in_hooks = sum(site.raw for site in report.sites if site.hook is not None)
 

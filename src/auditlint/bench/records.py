@@ -70,6 +70,7 @@ def _arm(outcome: Outcome, base: Outcome | None) -> dict[str, Any]:
     compared = base is not None and base is not outcome
     lost = verdicts.overhead(base.speeds, speeds) if base is not None and compared else None
     interval = verdicts.interval(base.speeds, speeds) if base is not None and compared else None
+    in_pass = verdicts.overhead(base.pass_speeds, outcome.pass_speeds) if base is not None and compared else None
     difference = outcome.difference
     return {
         "execution": outcome.arm.execution,
@@ -81,6 +82,8 @@ def _arm(outcome: Outcome, base: Outcome | None) -> dict[str, Any]:
         "overhead": lost,
         "ci95": interval,
         "verdict": None if lost is None else verdicts.verdict(lost),
+        "pass_median": statistics.median(outcome.pass_speeds),
+        "pass_overhead": in_pass,
         "syncs_in_hooks": outcome.syncs_in_hooks,
         "audit_data": None
         if difference is None

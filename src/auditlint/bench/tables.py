@@ -26,7 +26,7 @@ def overhead(record: Mapping[str, Any]) -> str:
         f"{'arm':<15}{'tokens/s':>8}  {'range':<14}{'overhead':>8}  {'95% interval':<17}verdict",
         *(_speed(name, arm) for name, arm in arms.items()),
         "",
-        f"{'a token of':<16}{'syncs':>9}{'in hooks':>11}{'bytes to host':>16}{'bytes of log':>15}",
+        f"{'a token of':<16}{'syncs':>9}{'in hooks':>10}{'bytes to host':>15}{'bytes of log':>14}{'pass alone':>12}",
         *(_traffic(name, arm) for name, arm in arms.items()),
         "",
         *_closing(record),
@@ -107,17 +107,19 @@ def _traffic(name: str, arm: Mapping[str, Any]) -> str:
     trial = arm["trials"][0]
     tokens = trial["tokens"]
     sent = "-" if trial["d2h_bytes"] is None else f"{trial['d2h_bytes'] / tokens:.1f}"
+    in_pass = "" if arm["pass_overhead"] is None else percent(arm["pass_overhead"])
     return (
-        f"{name:<16}{trial['syncs'] / tokens:>9.3f}{arm['syncs_in_hooks'] / tokens:>11.3f}{sent:>16}"
-        f"{trial['log_bytes'] / tokens:>15.1f}"
-    )
+        f"{name:<16}{trial['syncs'] / tokens:>9.3f}{arm['syncs_in_hooks'] / tokens:>10.3f}{sent:>15}"
+        f"{trial['log_bytes'] / tokens:>14.1f}{in_pass:>12}"
+    ).rstrip()
 
 
 def _closing(record: Mapping[str, Any]) -> list[str]:
     criteria = record["criteria"]
     lines = _wrapped(
-        "Overhead is of tokens/s, the reading of the log included. Below 1% STRICT, below 5% LENIENT, up to 10% FAIL, "
-        f"above CATASTROPHIC; `?`: the interval reaches into another verdict. {criteria['note']}"
+        "Overhead is of tokens/s, the reading of the log included; `pass alone` is without it. Below 1% STRICT, below "
+        "5% LENIENT, up to 10% FAIL, above CATASTROPHIC; `?`: the interval reaches into another verdict. "
+        f"{criteria['note']}"
     )
     if record["environment"]["times"] == "simulated":
         lines += _wrapped(

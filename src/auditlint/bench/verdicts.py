@@ -8,11 +8,15 @@ from collections.abc import Callable, Sequence
 
 STRICT, LENIENT, FAIL, CATASTROPHIC = "STRICT", "LENIENT", "FAIL", "CATASTROPHIC"
 
-# Registered before the first study was run. STRICT was defined on MPS.
+# Registered before the first study (audit hooks, M1 Max, MPS) was run: below the first an audit can be on for everyone,
+# below the second where it is wanted, and above the last it cannot be afforded. STRICT was defined on MPS.
 STRICT_BELOW = 0.01
 LENIENT_BELOW = 0.05
 CATASTROPHIC_ABOVE = 0.10
 REGISTERED_ON = "mps"
+
+# By the names of what is reached there.
+THRESHOLDS = {STRICT: STRICT_BELOW, LENIENT: LENIENT_BELOW, CATASTROPHIC: CATASTROPHIC_ABOVE}
 
 RESAMPLES = 2000
 

@@ -162,7 +162,7 @@ def test_what_the_factory_prints_is_kept_out_of_the_report(
         ("empty", "has no parameters"),
         ("lazy", "has parameters without a shape"),
         ("packed", "weights of uint8 cannot be counted; give --params and --dtype instead"),
-        ("not_a_module", "returned dict, not an nn.Module"),
+        ("not_a_module", "returned dict, not a torch.nn.Module"),
         ("fails", "`fails()` failed: ZeroDivisionError: division by zero"),
         ("leaves", "`leaves()` failed: SystemExit: 3"),
         ("needs_more", "`needs_more()` failed: TypeError: "),

@@ -30,9 +30,10 @@ function figures(load) {
 const throughputLoss = (latency) => (100 * latency) / (100 + latency);
 
 function grade(loss, thresholds) {
-  if (loss < thresholds.STRICT) return "STRICT";
-  if (loss < thresholds.LENIENT) return "LENIENT";
-  return loss <= thresholds.CATASTROPHIC ? "FAIL" : "CATASTROPHIC";
+  const share = loss / 100;
+  if (share < thresholds.STRICT) return "STRICT";
+  if (share < thresholds.LENIENT) return "LENIENT";
+  return share <= thresholds.CATASTROPHIC ? "FAIL" : "CATASTROPHIC";
 }
 
 function verdict(floor, bands, thresholds) {

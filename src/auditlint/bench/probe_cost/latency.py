@@ -152,8 +152,3 @@ def _band(path: str, result: dict[str, Any], arm: str) -> Band:
         str(environment.get("device") or config.get("backend") or "a device that the file does not name"),
         str(environment.get("date") or result.get("date") or "no date"),
     )
-
-
-def _object(result: dict[str, Any], key: str) -> dict[str, Any]:
-    part = result.get(key)
-    return part if isinstance(part, dict) else {}

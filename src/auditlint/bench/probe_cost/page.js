@@ -35,9 +35,9 @@ function build() {
     shown.textContent = joined(`${data.labels[shown.dataset.label]}.`);
   }
   for (const shown of document.querySelectorAll("[data-threshold]")) {
-    shown.textContent = joined(`${data.thresholds[shown.dataset.threshold]} %`);
+    shown.textContent = joined(`${100 * data.thresholds[shown.dataset.threshold]} %`);
   }
-  element("thresholds").textContent = joined(Object.values(data.thresholds).map((of) => `${of} %`).join(", "));
+  element("thresholds").textContent = joined(Object.values(data.thresholds).map((of) => `${100 * of} %`).join(", "));
   const bases = new Set(Object.values(data.bands).map((band) => band.basis));
   const but = bases.has("measured") ? ", on the model and hooks of the measurement" : ", not on measured ones";
   element("rests").textContent = `It rests on ${[...bases].join(" and ")} latencies${but}.`;
@@ -164,8 +164,8 @@ function axis(first, last, x) {
     const place = { class: "tick", x: at, y: BOTTOM + 17, "text-anchor": anchor };
     made.push(part("text", place, `${significant(Number(`1e${decade}`), 1)} %`));
   }
-  for (const loss of Object.values(data.thresholds)) {
-    const at = x((100 * loss) / (100 - loss));
+  for (const share of Object.values(data.thresholds)) {
+    const at = x((100 * share) / (1 - share));
     made.push(part("line", { class: "threshold", x1: at, x2: at, y1: 0, y2: BOTTOM }));
   }
   return made;

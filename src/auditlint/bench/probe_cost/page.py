@@ -12,7 +12,8 @@ from auditlint import __version__
 from auditlint.bench.probe_cost.cost import Question
 from auditlint.bench.probe_cost.latency import Bands, labels
 from auditlint.bench.probe_cost.presets import DTYPES, LIMITS, PRESETS, PROBE_DTYPES, Model
-from auditlint.bench.probe_cost.verdict import CATASTROPHIC, CONTRASTS, HEADLINES, LENIENT, STRICT
+from auditlint.bench.probe_cost.verdict import CONTRASTS, HEADLINES
+from auditlint.bench.verdicts import THRESHOLDS
 
 OWN = "own"  # the key of a model that is no preset
 
@@ -40,7 +41,7 @@ def data(question: Question, bands: Bands) -> dict[str, object]:
         "limits": LIMITS,
         "bands": {way: band._asdict() for way, band in bands._asdict().items()},
         "labels": labels(bands),
-        "thresholds": {"STRICT": STRICT, "LENIENT": LENIENT, "CATASTROPHIC": CATASTROPHIC},
+        "thresholds": THRESHOLDS,
         "headlines": HEADLINES,
         "contrasts": CONTRASTS,
         "initial": {

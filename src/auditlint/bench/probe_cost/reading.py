@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from auditlint.bench import factories
 from auditlint.bench.probe_cost.presets import Model
 from auditlint.console import UsageError
 
@@ -49,42 +48,13 @@ def read(name: str, given: Given) -> Model:
         UsageError: torch is missing, there is no such factory, it fails, or the model's size cannot be read off it.
     """
     try:
-        import torch
+        import torch  # noqa: F401
     except ModuleNotFoundError:
         raise UsageError("--model needs torch: pip install 'auditlint[runtime]'") from None
     # What the user's code prints is not to stand in the report.
     with contextlib.redirect_stdout(sys.stderr):
-        module = _made(name)
-    if not isinstance(module, torch.nn.Module):
-        raise UsageError(f"--model {name}: returned {type(module).__name__}, not an nn.Module")
+        module = factories.made(name)
     return _measured(name, module, given)
-
-
-def _made(name: str) -> Any:
-    home, colon, factory = name.partition(":")
-    if not (home and colon and factory):
-        raise UsageError(f"--model {name}: not of the form module:factory")
-    folder = os.getcwd()
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        made: Any = importlib.import_module(home)
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"--model {name}: cannot import `{home}`: {_told(error)}") from None
-    for part in factory.split("."):
-        if not hasattr(made, part):
-            raise UsageError(f"--model {name}: `{home}` has no `{factory}`")
-        made = getattr(made, part)
-    if not callable(made):
-        raise UsageError(f"--model {name}: `{factory}` cannot be called")
-    try:
-        return made()
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"--model {name}: `{factory}()` failed: {_told(error)}") from None
-
-
-def _told(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
 
 
 def _measured(name: str, module: Any, given: Given) -> Model:

@@ -11,7 +11,7 @@ from auditlint.bench.probe_cost.formulas import throughput_loss
 from auditlint.bench.probe_cost.latency import labels
 from auditlint.bench.probe_cost.numerals import amount
 from auditlint.bench.probe_cost.presets import PRESETS
-from auditlint.bench.probe_cost.verdict import CATASTROPHIC, LENIENT, STRICT
+from auditlint.bench.verdicts import THRESHOLDS
 from auditlint.console import count
 
 
@@ -87,7 +87,7 @@ def as_json(question: Question, answer: Cost, command: str) -> str:
             for way, band in answer.bands._asdict().items()
         },
         "verdict": {**answer.verdict._asdict(), "sentence": answer.verdict.sentence},
-        "criteria": {"STRICT": STRICT, "LENIENT": LENIENT, "CATASTROPHIC": CATASTROPHIC},
+        "criteria": {name: 100.0 * share for name, share in THRESHOLDS.items()},
     }
     return json.dumps(result, indent=2) + "\n"
 

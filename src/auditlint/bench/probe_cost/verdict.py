@@ -1,16 +1,12 @@
-"""Whether probes can ride along: thresholds, and the one sentence."""
+"""Whether probes can ride along: grades by the criteria of the overhead study, and the one sentence."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from auditlint.bench import verdicts
 from auditlint.bench.probe_cost.formulas import throughput_loss
 from auditlint.bench.probe_cost.latency import Bands
-
-# In percent of the tokens per second. A study of audit hooks (M1 Max, MPS) registered these before it measured: below
-# STRICT an audit can be on for everyone, below LENIENT where it is wanted, and above CATASTROPHIC it cannot be
-# afforded. Between the last two it has failed without being hopeless. A probe is such a hook.
-STRICT, LENIENT, CATASTROPHIC = 1.0, 5.0, 10.0
 
 # What stands in the report and in the page: key -> sentence.
 HEADLINES = {
@@ -44,12 +40,8 @@ class Verdict(NamedTuple):
 
 
 def grade(loss: float) -> str:
-    """Return what the thresholds make of a loss of `loss` percent of the tokens per second."""
-    if loss < STRICT:
-        return "STRICT"
-    if loss < LENIENT:
-        return "LENIENT"
-    return "FAIL" if loss <= CATASTROPHIC else "CATASTROPHIC"
+    """Return what the criteria make of a loss of `loss` percent of the tokens per second."""
+    return verdicts.verdict(loss / 100.0)
 
 
 def verdict(floor: float, bands: Bands) -> Verdict:
