@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import signal
 import sys
@@ -16,7 +17,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="counts what torch does")
 
-from auditlint.runtime import SyncForbiddenError, Unavailable, allow_sync, count_syncs, forbid_syncs  # noqa: E402
+from auditlint.runtime import (  # noqa: E402
+    SyncForbiddenError,
+    Unavailable,
+    allow_sync,
+    count_syncs,
+    forbid_syncs,
+    modules,
+)
 from auditlint.runtime.backends import cpu  # noqa: E402
 from auditlint.runtime.report import Site  # noqa: E402
 
@@ -329,6 +337,33 @@ def test_a_module_without_a_hash_may_have_hooks() -> None:
     with count_syncs("cpu") as counter:
         layer(torch.ones(1, 2))
     assert counter.report().sites[0].modules == (("Odd", 1),)
+
+
+def test_modules_that_are_gone_have_the_names_that_they_had() -> None:
+    def run() -> None:
+        model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Sequential(torch.nn.Linear(2, 2)))
+        for layer in (model[0], model[1][0]):
+            layer.register_forward_hook(reading)
+        model(torch.ones(1, 2))
+
+    with count_syncs("cpu") as counter, torch.no_grad():
+        run()
+        run()
+        gc.collect()
+    assert dict(counter.report().sites[0].modules) == {"0": 2, "1.0": 2}
+
+
+def test_a_program_that_always_makes_modules_is_looked_at_some_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    monkeypatch.setattr(modules.gc, "get_objects", lambda: looks.append(1) or [])
+    with count_syncs("cpu") as counter:
+        for _ in range(30):
+            layer = torch.nn.Linear(2, 2)
+            layer.register_forward_hook(reading)
+            layer(torch.ones(1, 2))
+            del layer
+        assert 1 < len(looks) < 20
+    assert dict(counter.report().sites[0].modules) == {"Linear": 16, "(a module that is gone)": 14}
 
 
 def test_threads_that_nobody_named_are_one(model: Any) -> None:

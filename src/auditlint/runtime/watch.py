@@ -10,7 +10,6 @@ import re
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ import torch
 from auditlint.runtime import policy
 from auditlint.runtime.frames import Frames, folder_of
 from auditlint.runtime.hooks import Hooks
+from auditlint.runtime.modules import Namer, Reference
 from auditlint.runtime.progress import Standing
 from auditlint.runtime.report import RuntimeHook
 
@@ -52,7 +52,7 @@ class Tally:
 
     __slots__ = ("code", "count", "module", "raw", "waited")
 
-    def __init__(self, code: CodeType | None = None, module: weakref.ref[torch.nn.Module] | None = None) -> None:
+    def __init__(self, code: CodeType | None = None, module: Reference | None = None) -> None:
         self.code = code
         self.module = module
         self.count = 0
@@ -113,7 +113,8 @@ class Watch:
         self._lock = threading.RLock()
         # id of a module -> the module, and its number: ids are used again.
         self._numbers = itertools.count(1)
-        self._modules: dict[int, tuple[weakref.ref[torch.nn.Module], int]] = {}
+        self._modules: dict[int, tuple[Reference, int]] = {}
+        self._namer = Namer()
 
     def read(self, kind: str, op: str, *, waited_us: float | None = None) -> None:
         """The device was waited for, just now, on this thread.
@@ -207,13 +208,13 @@ class Watch:
         if implicit and user is not None:
             standing.put(user, tallies)
 
-    def _numbered(self, module: torch.nn.Module | None) -> tuple[weakref.ref[torch.nn.Module] | None, int]:
+    def _numbered(self, module: torch.nn.Module | None) -> tuple[Reference | None, int]:
         """A reference to `module`, and a number that no other module has had; 0 for none."""
         if module is None:
             return None, 0
         known = self._modules.get(id(module))
         if known is None or known[0]() is not module:
-            known = self._modules[id(module)] = weakref.ref(module), next(self._numbers)
+            known = self._modules[id(module)] = self._namer.meet(module), next(self._numbers)
         return known
 
     def begin_again(self) -> None:
