@@ -102,6 +102,7 @@ def test_a_file_of_any_name_can_be_given(write: Callable[..., Path]) -> None:
         ("exclude = ['a', 3]", ["`exclude[1]` must be a string, not an integer"]),
         ("check-forward = 'yes'", ["`check-forward` must be true or false, not a string"]),
         ("check-forward = 1", ["not an integer"]),
+        ("select = ['aud1']", ["unknown rule code `aud1` in `select` (did you mean `AUD1`?)"]),
         ("select = ['AUD110']", ["unknown rule code `AUD110` in `select`", "did you mean `AUD1"]),
         ("ignore = ['E501']", ["unknown rule code `E501`"]),
         ("select = ['']", ["unknown rule code ``"]),

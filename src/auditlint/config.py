@@ -258,6 +258,8 @@ def _check_codes(source: str, key: str, codes: tuple[str, ...]) -> None:
             continue
         import difflib
 
-        close = difflib.get_close_matches(code.upper(), RULES, n=1, cutoff=0.5)
+        upper = code.upper()
+        known_in_capitals = bool(upper) and any(known.startswith(upper) for known in RULES)
+        close = [upper] if known_in_capitals else difflib.get_close_matches(upper, RULES, n=1, cutoff=0.5)
         hint = f" (did you mean `{close[0]}`?)" if close else " (`auditlint rule --all` lists them)"
         raise ConfigError(f"{source}: unknown rule code `{code}` in `{key}`{hint}")
