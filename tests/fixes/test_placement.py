@@ -25,6 +25,9 @@ class Sources:
     def tree(self, filename: str) -> ast.Module | None:
         return self.trees.get(filename)
 
+    def users(self, name: str, home: str) -> list[str]:
+        return [each for each in self.trees if each != home and f"{name!r}" in ast.dump(self.trees[each])]
+
 
 def programs() -> list[object]:
     """Each block of the files, under its title."""
@@ -234,7 +237,7 @@ def test_words_say_where_and_what_speaks_against_it() -> None:
     """
     found = found_in(("main.py", 6), hooks=HOOKS, main=main)
     assert isinstance(found, Placement)
-    assert found.words == "after `model(x)` in line 8; `torch.compile` is used in the same file"
+    assert found.words == "after `model(x)` in line 8 of main.py; `torch.compile` is used in main.py"
     assert not found.safe
 
 
@@ -262,7 +265,7 @@ def test_words_count_the_other_places() -> None:
     """
     found = found_in(("main.py", 5), hooks=HOOKS, main=main)
     assert isinstance(found, Placement)
-    assert found.words == "after `model(row)` in line 8 and in 1 other place"
+    assert found.words == "after `model(row)` in line 8 of main.py and in 1 other place"
     assert [where[1:] for where in spots(found)] == [
         ("last", 6, "flush()"),
         ("after", 6, "finalize(acts)"),

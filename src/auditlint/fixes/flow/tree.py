@@ -124,6 +124,7 @@ class Trees:
         self._files = files
         self._known: dict[str, FileTree | None] = {}
         self._sources: dict[str, bytes] | None = None
+        self._importers: dict[str, list[tuple[str, bytes]]] = {}
 
     def file(self, filename: str) -> FileTree | None:
         """The tree of a file; None for one that cannot be read or parsed."""
@@ -137,22 +138,30 @@ class Trees:
         return found.tree if found is not None else None
 
     def used(self, name: str, home: str, apart: Collection[str]) -> bool:
-        """Whether a file seems to use what is called `name` in the file `home`: it has the name, and imports the file.
+        """Whether a file that is not in `apart` seems to use what is called `name` in the file `home`."""
+        return any(filename not in apart for filename in self.users(name, home))
 
-        Files in `apart` are left out.
-        """
-        if self._sources is None:
-            self._sources = {filename: self._read(filename) for filename in self._files()}
-        module = os.path.basename(home).removesuffix(".py")
-        if module == "__init__":
-            module = os.path.basename(os.path.dirname(home))
+    def users(self, name: str, home: str) -> list[str]:
+        """The files that seem to use what is called `name` in the file `home`: they have the name, and import it."""
         word = re.compile(rb"\b" + re.escape(name.encode()) + rb"\b")
-        imported = re.compile(rb"^[ \t]*(from|import)\b.*\b" + re.escape(module.encode()) + rb"\b", re.MULTILINE)
-        return any(
-            name.encode() in data and word.search(data) and imported.search(data)
-            for filename, data in self._sources.items()
-            if filename not in apart
-        )
+        return [filename for filename, data in self._importing(home) if word.search(data)]
+
+    def _importing(self, home: str) -> list[tuple[str, bytes]]:
+        """The files that seem to import the file `home`, and their text."""
+        if home not in self._importers:
+            if self._sources is None:
+                self._sources = {filename: self._read(filename) for filename in self._files()}
+            module = os.path.basename(home).removesuffix(".py")
+            if module == "__init__":
+                module = os.path.basename(os.path.dirname(home))
+            name = os.fsencode(module)
+            line = re.compile(rb"^[ \t]*(from|import)\b.*\b" + re.escape(name) + rb"\b", re.MULTILINE)
+            self._importers[home] = [
+                (filename, data)
+                for filename, data in self._sources.items()
+                if filename != home and name in data and line.search(data)
+            ]
+        return self._importers[home]
 
     def _parsed(self, filename: str) -> FileTree | None:
         try:

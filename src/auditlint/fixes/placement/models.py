@@ -266,6 +266,30 @@ def _is_given(outline: Outline, call: ast.Call, scope: Scope, wanted: Pass, name
     return any(place in wanted.stems or place in wanted.derived for place in places if place is not None)
 
 
+def may_run(outline: Outline, scope: Scope, wanted: Pass) -> Iterator[ast.Call]:
+    """The calls in a function's own body that hand the model to a function that is imported, and not a library's.
+
+    `go(model, batch)` may run it, whatever it is called.
+    """
+    if wanted.kind != "forward":
+        return
+    for call in outline.calls_in(scope):
+        path = dotted(call.func)
+        place = outline.place(path, scope)
+        if place is None or not isinstance(place.scope, ast.Module) or not _is_imported(outline, place):
+            continue
+        if _is_library(outline, place) or path[-1][:1].isupper() or _HOUSEKEEPING.fullmatch(path[-1]):
+            continue
+        given = [*call.args, *(keyword.value for keyword in call.keywords)]
+        if any(outline.place(dotted(each), scope) in wanted.stems for each in given if dotted(each)):
+            yield call
+
+
+def _is_imported(outline: Outline, place: Place) -> bool:
+    bindings = outline.names(place.scope).bound.get(place.path[0], [])
+    return any(isinstance(each.node, (ast.Import, ast.ImportFrom)) for each in bindings)
+
+
 def _runs_inside(outline: Outline, call: ast.Call, scope: Scope, wanted: Pass, depth: int) -> bool:
     function = called(outline, call, scope) if depth else None
     if function is None or function is scope:

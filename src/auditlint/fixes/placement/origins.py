@@ -125,6 +125,15 @@ def _imported(files: list[File], file: File, place: Place) -> Iterator[Other]:
         for name, bindings in other.outline.names(other.outline.tree).bound.items():
             for binding in bindings:
                 node = binding.node
+                if isinstance(node, ast.Import) and any(
+                    (each.asname or each.name) == name and each.name.rpartition(".")[2] == module for each in node.names
+                ):
+                    yield (
+                        other,
+                        ast.Attribute(ast.Name(name, ast.Load()), place.path[0], ast.Load()),
+                        other.outline.tree,
+                        place.path[1:],
+                    )
                 if not isinstance(node, ast.ImportFrom) or (node.module or "").rpartition(".")[2] != module:
                     continue
                 if any((each.asname or each.name) == name and each.name == place.path[0] for each in node.names):

@@ -11,12 +11,24 @@ from auditlint.fixes.placement import exposure, models, points, presence, remova
 from auditlint.fixes.placement.origins import File
 from auditlint.fixes.placement.points import FLUSH, Look, Point
 from auditlint.fixes.placement.registrations import Function
-from auditlint.fixes.placement.scopes import DEFS, Outline, Scope
-from auditlint.fixes.placement.search import Files, Nowhere, Search, elsewhere, is_ready, look_at, prepared, written
+from auditlint.fixes.placement.scopes import DEFS, Outline, Scope, last
+from auditlint.fixes.placement.search import (
+    Files,
+    Nowhere,
+    Search,
+    elsewhere,
+    is_ready,
+    look_at,
+    prepared,
+    users,
+    written,
+)
 
 __all__ = ["Files", "Function", "Nowhere", "Placement", "Point", "place"]
 
 
+_MOST_OTHERS = 8
+_UNSEEN = Nowhere("no call of the model is in sight")
 _WRAPPED = "values stay `Deferred`s, which json and isinstance do not take for numbers"
 
 
@@ -45,9 +57,34 @@ def place(
         search = prepared(files, hook, stored_in, target, registered)
         if isinstance(search, Nowhere):
             return search
-        return _placed(search, target is not None)
+        found = _placed(search, target is not None)
+        if found == _UNSEEN or (isinstance(found, Placement) and found.kind == "c"):
+            other = _in_other_files(files, search, (hook, stored_in, target, registered))
+            # Where the container has a name for the reader only, it is better finalized there than not at all.
+            if other is not None and (found == _UNSEEN or any(point.code != FLUSH for point in other.points)):
+                return other
+        return found
     except RecursionError:
         return Nowhere("the code is nested too deeply")
+
+
+def _in_other_files(
+    files: Files, search: Search, asked: tuple[Function, Function, ast.expr | None, Step]
+) -> Placement | None:
+    """A place after the model's calls in files that use what registers the hook, or that use those files in turn."""
+    others: list[str] = []
+    while more := users(files, search):
+        others += more
+        if len(others) > _MOST_OTHERS:
+            return None
+        wider = prepared(files, *asked, others)
+        if isinstance(wider, Nowhere):
+            return None
+        found = _placed(wider, asked[2] is not None)
+        if isinstance(found, Placement) and found.kind == "a":
+            return found
+        search = wider
+    return None
 
 
 def _placed(search: Search, stores: bool) -> Placement | Nowhere:
@@ -69,7 +106,7 @@ def _placed(search: Search, stores: bool) -> Placement | Nowhere:
     if found is None and stores and not reasons:
         found = _weaker(search, _at_removal(search, False))
     if found is None:
-        return Nowhere(reasons[0] if reasons else "no call of the model is in sight")
+        return Nowhere(reasons[0]) if reasons else _UNSEEN
     return _checked(search, found)
 
 
@@ -90,19 +127,37 @@ def _scope(outline: Outline, point: Point) -> Scope:
 
 
 def _checked(search: Search, found: Placement) -> Placement:
-    compiled = next((word for file in search.files if (word := models.compiles(file.outline))), "")
-    if compiled:
-        found = found._replace(safe=False, words=f"{found.words}; `{compiled}` is used in the same file")
+    for file in search.files:
+        if compiled := models.compiles(file.outline):
+            where = "the same file" if file is search.files[0] else file.filename
+            found = found._replace(safe=False, words=f"{found.words}; `{compiled}` is used in {where}")
+            break
     outlines = {file.filename: file.outline for file in search.files}
     if search.read:
         found = found._replace(safe=False, words=f"{found.words}; another hook reads it")
     reader = exposure.exposed(search.files, search.home, search.inner, found.points)
     if reader:
         found = found._replace(safe=False, words=f"{found.words}; {reader}")
+    stranger = next(_strangers(search, found), None) if found.kind == "a" and found.safe else None
+    if stranger is not None:
+        found = found._replace(safe=False, words=f"{found.words}; `{_short(stranger)}` may run it as well")
     if any(presence.is_skipped(outlines[each.filename], each) for each in found.points):
         found = found._replace(safe=False, words=f"{found.words}; an error would skip it")
     needed = [each for each in found.points if not points.standing(outlines[each.filename], each)]
     return found._replace(points=tuple(needed))
+
+
+def _strangers(search: Search, found: Placement) -> Iterator[ast.Call]:
+    """The calls, in the functions that have points, by which a function of another file may run the model as well."""
+    known = {each.name for file in search.files for each in file.outline.functions if isinstance(each, DEFS)}
+    for file in search.files:
+        here = [point for point in found.points if point.filename == file.filename]
+        behind = max((point.node.end_lineno or 0 for point in here), default=0)
+        for scope in dict.fromkeys(_scope(file.outline, point) for point in here):
+            for call in models.may_run(file.outline, scope, search.wanted):
+                runs = call in models.runs(file.outline, scope, search.wanted)
+                if last(call.func) not in known and not runs and call.lineno > behind:
+                    yield call
 
 
 def _after_all_runs(search: Search, named: bool, reasons: list[str]) -> Placement | None:
@@ -138,7 +193,8 @@ def _after_runs(search: Search, named: bool, returns: bool) -> tuple[Placement |
             found |= dict.fromkeys(here)
         reasons += missed
         if found and first is not None:
-            words = f"after `{_short(first)}` in line {first.lineno}{_others([*found])}"
+            where = next(iter(found)).filename
+            words = f"after `{_short(first)}` in {_line(search, where, first)}{_others([*found])}"
             stay = ": values of those passes may stay `Deferred`s" if named else ""
             words += f"; elsewhere {missed[0]}{stay}" if missed else ""
             return Placement("a", not missed, tuple(found), words), reasons
@@ -159,8 +215,8 @@ def _at_removal(search: Search, named: bool) -> Placement | None:
             found |= dict.fromkeys(here)
     if not found:
         return None
-    row = next(iter(found)).node.lineno
-    words = f"where the handles are removed, in line {row}{_others([*found])}"
+    first = next(iter(found))
+    words = f"where the handles are removed, in {_line(search, first.filename, first.node)}{_others([*found])}"
     return Placement("b", True, tuple(found), words)
 
 
@@ -231,6 +287,11 @@ def _at_reads(search: Search) -> Placement | None:
         f"first in `{name}` in line {found[0].node.lineno}{_others(found)}; nothing shows that this runs after the pass"
     )
     return Placement("c", False, tuple(found), words)
+
+
+def _line(search: Search, filename: str, node: ast.expr | ast.stmt) -> str:
+    """Where a node is, from the hook's file."""
+    return f"line {node.lineno}" + (f" of {filename}" if filename != search.files[0].filename else "")
 
 
 def _first(look: Look, here: Sequence[Point]) -> ast.Call:

@@ -15,12 +15,17 @@ from auditlint.fixes.placement.points import FLUSH, Look, Point, Written
 from auditlint.fixes.placement.registrations import Function, Site
 from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, is_mangled, last, outline, own
 
+_MOST_DOORS = 32
+
 
 class Files(Protocol):
     """Where parsed files come from."""
 
     def tree(self, filename: str) -> ast.Module | None:
         """The module in a file, None if it cannot be read."""
+
+    def users(self, name: str, home: str) -> Sequence[str]:
+        """The files that seem to use what is called `name` in the file `home`."""
 
 
 class Nowhere(NamedTuple):
@@ -48,11 +53,16 @@ class Search(NamedTuple):
 
 
 def prepared(
-    files: Files, hook: Function, stored_in: Function, target: ast.expr | None, registered: Step
+    files: Files,
+    hook: Function,
+    stored_in: Function,
+    target: ast.expr | None,
+    registered: Step,
+    more: Sequence[str] = (),
 ) -> Search | Nowhere:
-    """The beginning of a search, or why there is none; the arguments are those of `place`."""
+    """The beginning of a search, in `more` files too, or why there is none; the arguments are those of `place`."""
     known: dict[str, File] = {}
-    for filename in (hook.filename, stored_in.filename, registered.filename):
+    for filename in (hook.filename, stored_in.filename, registered.filename, *more):
         tree = files.tree(filename)
         if tree is not None and filename not in known:
             known[filename] = File(filename, outline(tree))
@@ -88,6 +98,39 @@ def _forward_looks(search: Search) -> bool:
 
 def _raises(hook: Def | ast.Lambda) -> bool:
     return any(isinstance(node, ast.Raise) for node in own(hook))
+
+
+def users(files: Files, search: Search) -> list[str]:
+    """Other files that seem to call what registers the hook, or to use the container: the model may be run there."""
+    there = {file.filename for file in search.files}
+    found: dict[str, None] = {}
+    for name, home in _doors(search):
+        found |= dict.fromkeys(filename for filename in files.users(name, home) if filename not in there)
+    return [*found]
+
+
+def _doors(search: Search) -> dict[tuple[str, str], None]:
+    """The names that the registering function, what calls it and the container have for other files; with their files.
+
+    A method goes by its class.
+    """
+    found: dict[tuple[str, str], None] = {}
+    if search.home is not None and isinstance(search.home.place.scope, ast.Module):
+        found[search.home.place.path[0], search.home.file.filename] = None
+    queue = dict.fromkeys((site.file, site.scope) for site in search.sites)
+    for file, scope in (waiting := [*queue]):
+        if not isinstance(scope, DEFS):
+            continue
+        outer = file.outline.class_of(scope) or scope
+        around = file.outline.scope(outer)
+        if isinstance(around, ast.Module):
+            found[outer.name, file.filename] = None
+        more = [(other, other.outline.function(call)) for other, call, _ in origins.calls_of(search.files, file, scope)]
+        for each in [(file, around), *more]:
+            if each not in queue and len(queue) < _MOST_DOORS:
+                queue[each] = None
+                waiting.append(each)
+    return found
 
 
 def elsewhere(search: Search) -> list[tuple[File, Scope]]:

@@ -1,0 +1,211 @@
+"""Hooks whose model is run in another file: what is finalized there, and that such programs print the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from auditlint.cli import main
+
+AUDIT = """
+audit_log = []
+
+
+def hook(module, args, output):
+    audit_log.append(output.norm().item())
+
+
+def attach(model):
+    for layer in model:
+        layer.register_forward_hook(hook)
+
+
+def report():
+    return f"{len(audit_log)}: {audit_log[-1]:.4f}"
+"""
+RECORDER = """
+class Recorder:
+    def __init__(self):
+        self.rows = []
+
+    def hook(self, module, args, output):
+        self.rows.append({"norm": output.norm().item()})
+
+    def attach(self, model):
+        for layer in model:
+            layer.register_forward_hook(self.hook)
+"""
+MODEL = """
+import torch
+
+
+def build():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(3)))
+"""
+TRAIN = """
+import torch
+{imports}
+
+
+def train():
+    model = build()
+    {attach}
+    x = torch.ones(1, 4)
+    for step in range(4):
+        x = model(x){inside}
+    print({shown})
+
+
+if __name__ == "__main__":
+    train()
+"""
+
+
+def train(imports: str, attach: str, shown: str, inside: str = "") -> str:
+    return TRAIN.format(imports=imports, attach=attach, shown=shown, inside=inside)
+
+
+FROM = train("from audit import attach, audit_log\nfrom model import build", "attach(model)", "audit_log[-1]")
+PROGRAMS = {
+    "names that are imported": ({"audit.py": AUDIT, "train.py": FROM}, "safe", ["train.py"]),
+    "names of the module": (
+        {
+            "audit.py": AUDIT,
+            "train.py": train("import audit as a\nfrom model import build", "a.attach(model)", "a.audit_log[-1]"),
+        },
+        "safe",
+        ["train.py"],
+    ),
+    "an instance": (
+        {
+            "recorder.py": RECORDER,
+            "train.py": train(
+                "from recorder import Recorder\nfrom model import build",
+                "recorder = Recorder(); recorder.attach(model)",
+                "recorder.rows[-1]",
+            ),
+        },
+        "safe",
+        ["train.py"],
+    ),
+    "a reader in the loop": (
+        {
+            "audit.py": AUDIT,
+            "train.py": train(
+                "from audit import attach, audit_log, report\nfrom model import build",
+                "attach(model)",
+                "audit_log[-1]",
+                "\n        print(report())",
+            ),
+        },
+        "safe",
+        ["train.py"],
+    ),
+    "a file between them": (
+        {
+            "audit.py": AUDIT,
+            "setup.py": "from audit import attach\n\n\ndef prepare(model):\n    attach(model)\n",
+            "train.py": train(
+                "from audit import audit_log\nfrom model import build\nfrom setup import prepare",
+                "prepare(model)",
+                "audit_log[-1]",
+            ),
+        },
+        "safe",
+        ["train.py"],
+    ),
+    "two files that run models": (
+        {"audit.py": AUDIT, "train.py": FROM, "check.py": FROM.replace("train()", "check()")},
+        "safe",
+        ["check.py", "train.py"],
+    ),
+    "the container has a name for its reader only": (
+        {
+            "audit.py": AUDIT,
+            "train.py": train("from audit import attach, report\nfrom model import build", "attach(model)", "report()"),
+        },
+        "unsafe",
+        ["audit.py"],
+    ),
+}
+
+
+def written(folder: Path, files: dict[str, str]) -> None:
+    for name, text in {"pyproject.toml": "", "model.py": MODEL, **files}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def printed(folder: Path, program: str) -> str:
+    pytest.importorskip("torch", reason="runs the program")
+    return subprocess.run(
+        [sys.executable, program], cwd=folder, capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+
+
+@pytest.mark.parametrize(("files", "kind", "finalized"), PROGRAMS.values(), ids=PROGRAMS)
+def test_the_program_prints_the_same(tmp_path, monkeypatch, capsys, files, kind, finalized):
+    written(tmp_path, files)
+    monkeypatch.chdir(tmp_path)
+    programs = [name for name in files if name in ("train.py", "check.py")]
+    before = [printed(tmp_path, name) for name in programs]
+    flags = ["--unsafe-fixes"] if kind == "unsafe" else []
+    assert main(["--fix", "--no-cache", *flags, "."]) == 0, capsys.readouterr().out
+    after = {name: (tmp_path / name).read_text(encoding="utf-8") for name in files}
+    assert [name for name, text in sorted(after.items()) if "    finalize(" in text] == finalized
+    assert [printed(tmp_path, name) for name in programs] == before
+    assert main(["--fix", "--no-cache", "--unsafe-fixes", "."]) == 0
+    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in files} == after
+
+
+def test_what_the_fix_does_elsewhere_is_said(tmp_path, monkeypatch, capsys):
+    written(tmp_path, {"audit.py": AUDIT, "train.py": FROM})
+    monkeypatch.chdir(tmp_path)
+    assert main(["--no-cache", "audit.py"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "safe: defer the read, finalize after `model(x)` in line 12 of train.py" in said
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "def train(model, x):\n    model(x)\n",  # another model, as far as can be seen
+        "from audit import attach\n\n\ndef prepare(model):\n    attach(model)\n",
+    ],
+)
+def test_a_model_that_nobody_is_seen_to_run_is_left_alone(tmp_path, monkeypatch, capsys, other):
+    bare = AUDIT[: AUDIT.index("def report")]
+    written(tmp_path, {"audit.py": bare, "other.py": other})
+    monkeypatch.chdir(tmp_path)
+    assert main(["--fix", "--unsafe-fixes", "--no-cache", "."]) == 1
+    assert "no call of the model is in sight" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "audit.py").read_text(encoding="utf-8") == bare
+
+
+def test_a_helper_that_too_many_files_use_is_left_alone(tmp_path, monkeypatch, capsys):
+    written(tmp_path, {"audit.py": AUDIT[: AUDIT.index("def report")], **{f"train{n}.py": FROM for n in range(9)}})
+    monkeypatch.chdir(tmp_path)
+    assert main(["--fix", "--no-cache", "."]) == 1
+    assert "no call of the model is in sight" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"), [("go(model, x)", "unsafe"), ("save_model(model)", "safe"), ("print(model)", "safe")]
+)
+def test_what_another_file_may_do_with_the_model_is_not_taken_for_safe(tmp_path, monkeypatch, capsys, call, kind):
+    program = train(
+        "from audit import attach, audit_log\nfrom model import build\nfrom elsewhere import go, save_model",
+        "attach(model)",
+        "audit_log[-1]",
+    )
+    assert "    print(" in program
+    program = program.replace("    print(", f"    {call}\n    print(")
+    written(tmp_path, {"audit.py": AUDIT, "train.py": program})
+    monkeypatch.chdir(tmp_path)
+    main(["--no-cache", "audit.py"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{kind}: defer the read, finalize after `model(x)`" in said
+    assert ("`go(model, x)` may run it as well" in said) is (kind == "unsafe")
