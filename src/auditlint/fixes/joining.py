@@ -184,9 +184,14 @@ def _elements(node: ast.expr) -> list[ast.expr]:
 
 def _shapes(node: ast.AST, leaves: Sequence[ast.expr]) -> bool:
     """Whether a value is the size or position in `tensor.view(value)`, of a tensor that is no such value itself."""
+
+    def holds(part: ast.expr) -> bool:
+        return any(leaf is inner for inner in ast.walk(part) for leaf in leaves)
+
     match node:
         case ast.Call(func=ast.Attribute(value=receiver, attr=attr)) if attr in idioms.SHAPED:
-            return not any(leaf is inner for inner in ast.walk(receiver) for leaf in leaves)
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+            return any(map(holds, given)) and not holds(receiver)
     return False
 
 
