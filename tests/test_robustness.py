@@ -443,3 +443,25 @@ def test_a_file_name_that_is_not_utf8(folder: Path) -> None:
         assert process.returncode == 1, process.stderr
         assert b"Traceback" not in process.stderr
         assert b"good.py" in process.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no device that is always full")
+@pytest.mark.parametrize("arguments", [["--no-cache", "."], ["rule", "--all"], ["probe-cost"]])
+def test_an_output_that_cannot_be_written_is_one_line(folder: Path, arguments: list[str]) -> None:
+    (folder / "a.py").write_text(GOOD)
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "auditlint", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert process.returncode == 2
+    assert process.stderr == "auditlint: error: standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors as a POSIX shell does")
+@pytest.mark.parametrize(("closed", "status"), [(">&-", 1), (">&- 2>&-", 1)])
+def test_a_program_without_an_output_does_its_work(folder: Path, closed: str, status: int) -> None:
+    (folder / "a.py").write_text(GOOD)
+    command = f'"{sys.executable}" -m auditlint --no-cache --output-file report.txt --output-format concise . {closed}'
+    process = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (status, "", "")
+    assert "AUD101" in (folder / "report.txt").read_text()

@@ -5,6 +5,7 @@ Nothing is imported up here that takes time: `auditlint --version` is asked by e
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -81,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments in (["--version"], ["-V"]):
         print(f"auditlint {__version__}")
         return CLEAN
+    _open_closed_streams()
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -93,8 +95,19 @@ def main(argv: list[str] | None = None) -> int:
         return FOUND
     except UsageError as error:
         return failed(str(error))
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EIO):
+            return failed(f"standard output cannot be written: {error.strerror}")
+        return _crashed(error, verbose="-v" in arguments or "--verbose" in arguments)
     except Exception as error:
         return _crashed(error, verbose="-v" in arguments or "--verbose" in arguments)
+
+
+def _open_closed_streams() -> None:
+    """A program that is started without an output has nobody to tell, and is no failure."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _run(arguments: list[str]) -> int:

@@ -28,7 +28,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
 
     def run(study: str, *arguments: str) -> Run:
-        status = main(["bench", study, *SMALL, "--output", "record.json", *arguments])
+        sizes = [] if "--model" in arguments else SMALL
+        status = main(["bench", study, *sizes, "--output", "record.json", *arguments])
         path = tmp_path / "record.json"
         record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         return Run(status, *capsys.readouterr(), record)

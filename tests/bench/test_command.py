@@ -62,6 +62,21 @@ class Keeping(Whole):
         return (self.head((9 * self.total).sin()),)
 
 
+class Short(Whole):
+    """Has three positions."""
+
+    def forward(self, ids):
+        return super().forward(ids) + torch.nn.functional.embedding(torch.tensor(ids.shape[1] - 1), torch.zeros(3, 13))
+
+
+class Renamed(Caching):
+    """Calls its cache by another name."""
+
+    def forward(self, ids, cache=None):
+        output = super().forward(ids, past_key_values=cache)
+        return types.SimpleNamespace(logits=output.logits, cache=output.past_key_values)
+
+
 def fails():
     raise RuntimeError("no weights\\nhere")
 
@@ -125,7 +140,7 @@ def test_a_model_generates_the_same_however_it_keeps_what_it_saw(own):
         with torch.no_grad():
             return [token.item() for token in models.tokens(model, model, torch.device("cpu"), 9)]
 
-    assert generated("Whole") == generated("Caching") == generated("Keeping")
+    assert generated("Whole") == generated("Caching") == generated("Keeping") == generated("Renamed")
     assert len(set(generated("Whole"))) > 1
 
 
@@ -142,8 +157,17 @@ def test_a_twin_has_hooks_of_its_own_and_the_same_weights(own):
         ([], "`auditlint bench` takes a study; there are overhead and probes"),
         (["overheads"], "no study `overheads`; there are overhead and probes"),
         (["overhead", "--backend", "tpu"], "argument --backend: invalid choice: 'tpu'"),
-        (["overhead", "--tokens", "0"], "argument --tokens: not a number of 1 or more: '0'"),
-        (["overhead", "--trials", "-1"], "argument --trials: not a number of 1 or more: '-1'"),
+        (["overhead", "--tokens", "0"], "argument --tokens: not a number from 1 to 1,000,000: '0'"),
+        (["overhead", "--tokens", "9" * 5000], "argument --tokens: not a number from 1 to 1,000,000: '999"),
+        (["overhead", "--threads", "99999999999"], "argument --threads: not a number from 1 to 1,024: '99999999999'"),
+        (["overhead", "--arms", ""], "argument --arms: no name is given"),
+        (["overhead", "--layers", ","], "argument --layers: no name is given"),
+        (["overhead", "--latency", "sync=3"], "--latency sets the clock of the simulated device, and this is cpu"),
+        (["overhead", "--model", "own_models:Whole", "--width", "64"], "--width does not go with --model"),
+        (["overhead", "--width", "1000000", "--heads", "1"], "the model cannot be built: RuntimeError: "),
+        (["overhead", "--model", "own_models:Short", "--tokens", "4"], "the model failed at token 4: IndexError: index"),
+        (["probes", "--model", "own_models:Short", "--tokens", "4"], "the model failed at token 4: IndexError: index"),
+        (["overhead", "--trials", "-1"], "argument --trials: not a number from 1 to 1,000,000: '-1'"),
         (["overhead", "--arms", "nave"], "no arm `nave`; did you mean `naive`?"),
         (["overhead", "--arms", "x9"], "no arm `x9`; there are none, naive,"),
         (["overhead", "--arms", "none-graphs"], "none-graphs: CUDA graphs need CUDA"),
@@ -176,8 +200,8 @@ def test_a_twin_has_hooks_of_its_own_and_the_same_weights(own):
         (["overhead", "--model", "own_models:flat"], "own_models:flat cannot generate: a pass over token ids"),
         (["overhead", "--model", "own_models:Whole", "--layers", "unused"], "layer unused returns no vectors"),
         (["overhead", "--model", "own_models:Bare"], "no layer of Bare is selected"),
-        (["probes", "--probes", "0"], "argument --probes: not a number of 1 or more: '0'"),
-        (["probes", "--probes", "1001"], "argument --probes: not counts from 1 to 1000: '1001'"),
+        (["probes", "--probes", "0"], "argument --probes: not a number from 1 to 1,000: '0'"),
+        (["probes", "--probes", "1001"], "argument --probes: not a number from 1 to 1,000: '1001'"),
         (["probes", "--scope", "all"], "no scope `all`"),
         (["probes", "--arms", "itme"], "no arm `itme`; did you mean `item`?"),
     ],

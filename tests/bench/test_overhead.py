@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -14,6 +15,19 @@ from auditlint.bench import audit_arms, audited, devices, mixture, overhead  # n
 from auditlint.bench.records import schema  # noqa: E402
 
 EAGER = ["none", "naive", "deferred", "packed", "buffer"]
+WAITING = """
+import torch
+
+
+class Waiting(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(5, 4)
+
+    def forward(self, ids):
+        x = self.embedding(ids)
+        return -x if x.sum() > 0 else x
+"""
 TINY = ["--tokens", "6", "--trials", "2", "--arms", ",".join(EAGER)]
 
 
@@ -53,6 +67,36 @@ def test_the_first_studys_order_holds_on_the_simulated_device():
     lost = {name: 1 - value / speed["none"] for name, value in speed.items()}
     assert lost["naive"] > 0.10 and lost["packed"] < lost["naive"] / 5
     assert study.audit_data_equal
+
+
+def test_the_pass_alone_leaves_the_reading_out(bench):
+    run = bench("overhead", "--backend", "simulated", *TINY)
+    arms = run.record["configurations"]
+    for arm in arms.values():
+        for trial in arm["trials"]:
+            assert 0 <= trial["read_s"] < trial["wall_clock_s"]
+    assert arms["deferred"]["pass_overhead"] < arms["deferred"]["overhead"] / 2  # it waits after the pass
+    assert arms["deferred"]["pass_overhead"] == pytest.approx(arms["packed"]["pass_overhead"], rel=0.05)
+    assert arms["naive"]["pass_overhead"] == pytest.approx(arms["naive"]["overhead"], abs=0.02)
+    assert arms["none"]["pass_overhead"] is None
+
+
+def test_what_is_not_sure_has_a_question_mark(bench, tmp_path):
+    once = bench("overhead", "--backend", "cpu", "--tokens", "3", "--trials", "1", "--arms", "naive", "--plot", "p.svg")
+    verdict = once.record["configurations"]["naive"]["verdict"]
+    assert f"{verdict} ?" in once.out and f"{verdict} ?" in (tmp_path / "p.svg").read_text(encoding="utf-8")
+    assert "Fewer than 5 trials" in once.out
+    assert "?\n" not in bench("overhead", "--backend", "simulated", *TINY, "--trials", "1").out
+
+
+def test_a_model_that_waits_by_itself_is_remarked_on(bench, tmp_path, monkeypatch):
+    (tmp_path / "waiting_model.py").write_text(WAITING, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    model = ["--model", "waiting_model:Waiting", "--layers", "embedding"]
+    run = bench("overhead", "--backend", "simulated", "--tokens", "3", "--trials", "1", "--arms", "naive", *model)
+    sys.modules.pop("waiting_model", None)
+    assert "none: the model waits by itself, 1 times a token" in " ".join(run.out.split())
+    assert "waits by itself" not in bench("overhead", "--backend", "simulated", *TINY).out
 
 
 def test_the_latency_model_is_in_every_output(bench, tmp_path):

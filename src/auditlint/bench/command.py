@@ -60,7 +60,7 @@ def new_study(name: str, description: str) -> argparse.ArgumentParser:
     add("--backend", choices=backends, default="auto", metavar="NAME", help=", ".join(backends))
     add("--model", metavar="MODULE:FACTORY", help="measure what this factory returns, a torch.nn.Module")
     add("--layers", type=names, action="extend", metavar="NAMES", help="layers to hook, by names or patterns")
-    add("--threads", type=number, default=1, metavar="N", help="threads of torch's CPU kernels (default: 1)")
+    add("--threads", type=limited(1024), default=1, metavar="N", help="threads of torch's CPU kernels (default: 1)")
     add(
         "--latency",
         type=latency,
@@ -72,7 +72,7 @@ def new_study(name: str, description: str) -> argparse.ArgumentParser:
     add("--verbose", "-v", action="store_true", help=argparse.SUPPRESS)
     sizes = parser.add_argument_group("the built-in mixture-of-experts transformer")
     for flag, default in SIZES.items():
-        sizes.add_argument(f"--{flag}", type=number, default=default, metavar="N", help=f"(default: {default})")
+        sizes.add_argument(f"--{flag}", type=number, metavar="N", help=f"(default: {default})")
     return parser
 
 
@@ -84,16 +84,26 @@ SIZES = {"blocks": 4, "width": 256, "heads": 4, "experts": 8, "chosen": 2, "hidd
 MOST_UNTIMED = 4
 
 
-def number(text: str) -> int:
-    """A flag's number, which is 1 or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a number of 1 or more: {text!r}")
-    return int(text)
+def limited(most: int) -> Callable[[str], int]:
+    """What reads a flag's number, from 1 to `most`."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or len(text) > 20 or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"not a number from 1 to {most:,}: {text!r}")
+        return int(text)
+
+    return read
+
+
+number = limited(1_000_000)
 
 
 def names(text: str) -> list[str]:
     """A flag's names, parted by commas."""
-    return [name for name in text.replace(",", " ").split() if name]
+    found = [name for name in text.replace(",", " ").split() if name]
+    if not found:
+        raise argparse.ArgumentTypeError("no name is given")
+    return found
 
 
 def known(what: str, given: Sequence[str], there: Iterable[str]) -> list[str]:
@@ -168,26 +178,47 @@ def built(args: argparse.Namespace, device: Device, positions: int) -> tuple[Any
     """The model to measure, on the device, and what the record says of it.
 
     Raises:
-        UsageError: there is no such model, it cannot be moved there, or its dimensions do not go together.
+        UsageError: there is no such model, it cannot be built or moved there, or its dimensions do not go together.
     """
     from auditlint.bench import factories, mixture, models
 
+    given = {flag: value for flag in SIZES if (value := getattr(args, flag)) is not None}
+    if args.model and given:
+        raise UsageError(f"--{next(iter(given))} does not go with --model")
     if args.model:
         model: Any = factories.made(args.model).eval()
         about: dict[str, Any] = {"model": args.model}
     else:
-        sizes = mixture.Sizes(args.blocks, *(getattr(args, flag) for flag in list(SIZES)[1:]))
+        sizes = mixture.Sizes(*{**SIZES, **given}.values())
         if sizes.width % sizes.heads or sizes.width % 2:
             raise UsageError(f"--width {sizes.width} is no even multiple of --heads {sizes.heads}")
         if sizes.chosen > sizes.experts:
             raise UsageError(f"--chosen {sizes.chosen} of --experts {sizes.experts} cannot be chosen")
-        model = mixture.mixture(sizes, max(positions, MOST_UNTIMED))
+        try:
+            model = mixture.mixture(sizes, max(positions, MOST_UNTIMED))
+        except (RuntimeError, MemoryError) as error:
+            raise UsageError(f"the model cannot be built: {factories.one_line(error)}") from None
         about = {"model": "built-in mixture of experts", "sizes": sizes._asdict(), "seed": 0}
     try:
         model = model.to(device.torch_device)
     except Exception as error:
         raise UsageError(f"the model cannot be moved to {device.torch_device}: {factories.one_line(error)}") from None
     return model, {**about, "parameters": models.parameter_count(model), "threads": args.threads}
+
+
+@contextlib.contextmanager
+def device_of(args: argparse.Namespace) -> Iterator[Device]:
+    """The device that a study is to run on.
+
+    Raises:
+        UsageError: there is no such device, or its clock is not a virtual one and was to be set.
+    """
+    from auditlint.bench import devices
+
+    with threads(args.threads), devices.opened(args.backend, args.latency or devices.LATENCY) as device:
+        if args.latency and not device.simulated:
+            raise UsageError(f"--latency sets the clock of the simulated device, and this is {device.backend}")
+        yield device
 
 
 def clock_of(device: Device) -> dict[str, Any]:

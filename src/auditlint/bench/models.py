@@ -16,6 +16,15 @@ from auditlint.defer.layer_buffers import first_tensor
 PROTOCOL = "a pass over token ids, (1, tokens), has to give logits, (1, tokens, vocabulary)"
 
 
+class ModelFailed(UsageError):
+    """A pass of the model that is measured raised something."""
+
+
+def why(error: Exception) -> str:
+    """Why a way to run a model is left out: what it raised, as one line."""
+    return str(error) if isinstance(error, UsageError) else one_line(error)
+
+
 def check_generates(name: str, model: torch.nn.Module, device: torch.device) -> None:
     """Let the model generate two tokens.
 
@@ -26,33 +35,46 @@ def check_generates(name: str, model: torch.nn.Module, device: torch.device) -> 
         with torch.no_grad():
             for _ in tokens(model, model, device, 2):
                 pass
+    except ModelFailed as error:
+        raise UsageError(f"{name} cannot generate: {PROTOCOL}; {error}") from error
     except UsageError as error:
         raise UsageError(f"{name} cannot generate: {error}") from None
-    except Exception as error:
-        raise UsageError(f"{name} cannot generate: {PROTOCOL}; it raised {one_line(error)}") from None
 
 
 def tokens(model: torch.nn.Module, run: Callable[..., Any], device: torch.device, count: int) -> Iterator[torch.Tensor]:
     """Generate greedily from token 0, one pass a token; yields each new token, (1, 1) int64 on the device.
 
     `run` is the model, or what runs it compiled or captured. Nothing here waits for the device. A model that has a
-    method `reset` keeps what it saw: it is reset, and then gets one token a pass. One that returns `past_key_values`
-    gets them back with the next token. Any other gets all tokens in each pass.
+    method `reset` keeps what it saw: it is reset, and then gets one token a pass. One whose output has a `cache`, or
+    `past_key_values`, gets that back with the next token. Any other gets all tokens in each pass.
 
     Raises:
+        ModelFailed: a pass raised something.
         UsageError: the model returns no logits.
     """
     keeps = callable(getattr(model, "reset", None))
     if keeps:
         model.reset()
     given = torch.zeros((1, 1), dtype=torch.int64, device=device)
-    cache: Any = None
-    for _ in range(count):
-        output = run(given) if cache is None else run(given, past_key_values=cache)
+    cache: dict[str, Any] = {}
+    for number in range(1, count + 1):
+        try:
+            output = run(given, **cache)
+        except Exception as error:
+            raise ModelFailed(f"the model failed at token {number:,}: {one_line(error)}") from error
         token = logits(output)[:, -1:].argmax(dim=-1)
         yield token
-        cache = getattr(output, "past_key_values", None)
-        given = token if keeps or cache is not None else torch.cat((given, token), dim=1)
+        cache = _cache(output)
+        given = token if keeps or cache else torch.cat((given, token), dim=1)
+
+
+def _cache(output: Any) -> dict[str, Any]:
+    """What an output has of a cache, by the name that the next pass takes it under."""
+    for name in ("cache", "past_key_values"):  # the newer name comes first: asking for the other one may warn
+        found = getattr(output, name, None)
+        if found is not None:
+            return {name: found}
+    return {}
 
 
 def logits(output: Any) -> torch.Tensor:

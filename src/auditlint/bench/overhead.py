@@ -14,9 +14,7 @@ from auditlint.bench.audit_arms import ARMS, COMPILED, EAGER, Arm, Recorder
 from auditlint.bench.audited import Data, Difference, Entry, Hook
 from auditlint.bench.devices import Device
 from auditlint.bench.execution import hooks_told_apart, refusal, runner
-from auditlint.bench.factories import one_line
 from auditlint.bench.transfers import Transfers
-from auditlint.console import UsageError
 from auditlint.runtime import count_syncs
 
 
@@ -176,9 +174,9 @@ def _opened(
                 tick(name)
             except Exception as error:
                 # A compiler or a capture may fail for reasons of its own; eager code that fails is the user's to see.
-                if arm.execution == EAGER or isinstance(error, UsageError):
+                if arm.execution == EAGER:
                     raise
-                found.left_out[name] = one_line(error)
+                found.left_out[name] = models.why(error)
                 continue
             undo.push(attached.pop_all())
         found.outcomes[name] = one.outcome

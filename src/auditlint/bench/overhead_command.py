@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from auditlint.bench import command, devices, models, overhead, records, tables, trials
+from auditlint.bench import command, models, overhead, records, tables, trials
 from auditlint.bench.audit_arms import ARMS
 from auditlint.console import UsageError
 
@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     command.check_places(args)
     names = overhead.with_bases(command.known("arm", args.arms or list(ARMS), ARMS))
-    with command.threads(args.threads), devices.opened(args.backend, args.latency or devices.LATENCY) as device:
+    with command.device_of(args) as device:
         model, about = command.built(args, device, args.tokens)
         models.check_generates(about["model"], model, device.torch_device)
         with trials.progress(len(names) * (args.trials + 2), sys.stderr.isatty()) as tick:

@@ -8,9 +8,11 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogFormatter, NullLocator
 
-from auditlint.bench.tables import percent, size
+from auditlint.bench.tables import percent, size, verdict
 from auditlint.bench.timeline import Timeline
+from auditlint.console import count
 
 # Of M. Okabe and K. Ito's palette, whose colours the colour-blind can tell apart.
 BLUE, SKY, VERMILION, GREEN, ORANGE, GREY = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#E69F00", "#666666"
@@ -33,7 +35,7 @@ def overhead(record: Mapping[str, Any], timelines: Sequence[Timeline], path: str
     heights = [0.45 * len(arms) + 0.9, *([2.6] if timelines else [])]
     figure = Figure(figsize=(8.6, sum(heights) + 1.5), layout="constrained")
     axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    _speeds(axes[0], arms)
+    _speeds(axes[0], record)
     if timelines:
         _timelines(axes[1], timelines)
     without = "" if timelines else "\nNo timeline: only the simulated device's clock can tell it."
@@ -58,7 +60,7 @@ def probes(record: Mapping[str, Any], path: str) -> None:
         OSError: the file cannot be written.
     """
     scopes = list(dict.fromkeys(point["scope"] for point in record["points"]))
-    figure = Figure(figsize=(1.4 + 4.4 * len(scopes), 5.4), layout="constrained")
+    figure = Figure(figsize=(2.4 + 4.4 * len(scopes), 5.4), layout="constrained")
     panels: Any = figure.subplots(1, len(scopes), sharey=True, squeeze=False)[0]
     names: list[str] = []
     for axes, scope in zip(panels, scopes, strict=True):
@@ -70,8 +72,15 @@ def probes(record: Mapping[str, Any], path: str) -> None:
         axes.set_xlabel("probes a layer")
     panels[0].set_ylabel("microseconds a token: median, and up to p99")
     handles, labels = panels[0].get_legend_handles_labels()
-    panels[0].legend(handles, labels, fontsize=8, frameon=False, loc="upper left")
+    figure.legend(handles, labels, fontsize=8, frameon=False, loc="outside right upper")
     _save(figure, record, f"What probes cost: {size(record['config']['parameters'])} parameters", path)
+
+
+class _Whole(LogFormatter):
+    """Numbers of a logarithmic axis without exponents."""
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        return f"{value:,.0f}" if super().__call__(value, position) else ""
 
 
 def _by_count(axes: Any, points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
@@ -99,12 +108,16 @@ def _by_count(axes: Any, points: Sequence[Mapping[str, Any]], names: Sequence[st
     axes.set_yscale("log")
     ticks = sorted({point["probes"] for point in points})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
+    # Numbers between the powers of ten, too: what differs little is all within one.
+    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatter(_Whole(minor_thresholds=(2, 0.6)))
     axes.grid(color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _speeds(axes: Any, arms: Mapping[str, Any]) -> None:
+def _speeds(axes: Any, record: Mapping[str, Any]) -> None:
+    arms = record["configurations"]
     names = list(arms)
     for row, arm in enumerate(arms.values()):
         median = arm["median"]
@@ -113,7 +126,7 @@ def _speeds(axes: Any, arms: Mapping[str, Any]) -> None:
         axes.barh(row, arm["pass_median"], height=0.62, color=colour, alpha=0.35, zorder=2)
         axes.barh(row, median, height=0.62, color=colour, zorder=2)
         axes.errorbar(median, row, xerr=[[median - low], [high - median]], color="black", capsize=4, zorder=3)
-        said = "baseline" if arm["overhead"] is None else f"{percent(arm['overhead'])}  {arm['verdict']}"
+        said = "baseline" if arm["overhead"] is None else f"{percent(arm['overhead'])}  {verdict(record, arm)}"
         axes.annotate(
             f"{median:.4g}   {said}",
             (max(median, high, arm["pass_median"]), row),
@@ -166,7 +179,7 @@ def _timelines(axes: Any, timelines: Sequence[Timeline]) -> None:
 
 def _model(record: Mapping[str, Any]) -> str:
     config = record["config"]
-    return f": {size(config['parameters'])} parameters, {config['tokens']} tokens a trial"
+    return f": {size(config['parameters'])} parameters, {count(config['tokens'], 'token')} a trial"
 
 
 def _plain(axes: Any) -> None:

@@ -14,10 +14,8 @@ from auditlint.bench import models, trials
 from auditlint.bench.audit_arms import COMPILED, EAGER
 from auditlint.bench.devices import Device
 from auditlint.bench.execution import hooks_told_apart, refusal, runner
-from auditlint.bench.factories import one_line
 from auditlint.bench.probe_arms import PROBE_ARMS, ProbeArm, Probes, Reader, Readouts
 from auditlint.bench.transfers import Transfers
-from auditlint.console import UsageError
 from auditlint.runtime import count_syncs
 
 SCOPES = ("one-layer", "every-layer")
@@ -48,6 +46,11 @@ class Measured:
     syncs_in_hooks: int = 0
     d2h_bytes: int | None = None
     difference: float | None = None
+
+    @property
+    def speeds(self) -> list[float]:
+        """Tokens per second of each trial, flushes included."""
+        return [1e6 * len(trial) / sum(trial) for trial in self.trials]
 
 
 @dataclass(slots=True)
@@ -174,9 +177,9 @@ def _opened(
                 reference = _judge(one, reference)
                 tick(f"{len(probes.weights)} layers, {name}")
             except Exception as error:
-                if arm.execution == EAGER or isinstance(error, UsageError):
+                if arm.execution == EAGER:
                     raise
-                found.left_out[name] = one_line(error)
+                found.left_out[name] = models.why(error)
                 continue
             undo.push(attached.pop_all())
         measured[name] = one.measured

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from auditlint.bench import audited, command, devices, models, probes, records, tables, trials
+from auditlint.bench import audited, command, models, probes, records, tables, trials
 from auditlint.bench.probe_arms import PROBE_ARMS
 from auditlint.console import UsageError
 
@@ -21,11 +21,11 @@ def run(arguments: list[str]) -> int:
     """
     args = _parser().parse_args(arguments)
     command.check_places(args)
-    names = command.known("arm", args.arms or list(PROBE_ARMS), PROBE_ARMS)
+    names = command.known("arm", ["none", *args.arms] if args.arms else list(PROBE_ARMS), PROBE_ARMS)
     scopes = command.known("scope", args.scope or list(probes.SCOPES), probes.SCOPES)
     points = [probes.Point(count, scope) for scope in scopes for count in sorted(set(args.probes or COUNTS))]
     plan = probes.Plan(args.tokens, min(args.flush_every, args.tokens), args.trials)
-    with command.threads(args.threads), devices.opened(args.backend, args.latency or devices.LATENCY) as device:
+    with command.device_of(args) as device:
         model, about = command.built(args, device, args.tokens)
         models.check_generates(about["model"], model, device.torch_device)
         layers = [hook.layer for hook in audited.chosen(model, args.layers or ()) if hook.what == "norm"]
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.new_study("probes", "What linear probes cost a token, by their number, and by how they are read.")
     add = parser.add_argument
     add("--tokens", type=command.number, default=50, metavar="N", help="tokens to generate a trial (default: 50)")
-    add("--trials", type=command.number, default=3, metavar="N", help="trials of each arm (default: 3)")
+    add("--trials", type=command.number, default=5, metavar="N", help="trials of each arm (default: 5)")
     add("--flush-every", type=command.number, default=10, metavar="N", help="tokens between flushes (default: 10)")
     add("--arms", type=command.names, action="extend", metavar="NAMES", help=f"some of {', '.join(PROBE_ARMS)}")
     add("--probes", type=_counts, action="extend", metavar="COUNTS", help="probes a layer (default: 1,10,100,1000)")
@@ -69,7 +69,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _counts(text: str) -> list[int]:
-    counts = [command.number(name) for name in command.names(text)]
-    if not counts or max(counts) > MOST:
-        raise argparse.ArgumentTypeError(f"not counts from 1 to {MOST}: {text!r}")
-    return counts
+    return [command.limited(MOST)(name) for name in command.names(text)]

@@ -111,6 +111,7 @@ def probes(
         "interrupted": study.interrupted,
         "audit_data_equal": study.readouts_equal,
         "tolerance": TOLERANCE,
+        "criteria": {**CRITERIA, "note": verdicts.registration(device.backend)},
     }
 
 
@@ -118,17 +119,22 @@ def _point(point: Point, arms: Mapping[str, Measured], plan: Plan) -> dict[str, 
     return {
         "probes": point.probes,
         "scope": point.scope,
-        "configurations": {name: _probe_arm(measured, plan) for name, measured in arms.items()},
+        "configurations": {name: _probe_arm(measured, arms.get("none"), plan) for name, measured in arms.items()},
     }
 
 
-def _probe_arm(measured: Measured, plan: Plan) -> dict[str, Any]:
+def _probe_arm(measured: Measured, base: Measured | None, plan: Plan) -> dict[str, Any]:
     times = [time for trial in measured.trials for time in trial]
+    compared = base is not None and base is not measured
+    lost = verdicts.overhead(base.speeds, measured.speeds) if base is not None and compared else None
     return {
         "execution": measured.arm.execution,
         "trials": [{"token_us": [round(time, 3) for time in trial]} for trial in measured.trials],
         "p50_us": percentile(times, 0.50),
         "p99_us": percentile(times, 0.99),
+        "overhead": lost,
+        "ci95": verdicts.interval(base.speeds, measured.speeds) if base is not None and compared else None,
+        "verdict": None if lost is None else verdicts.verdict(lost),
         "syncs_per_token": measured.syncs / plan.tokens,
         "syncs_in_hooks_per_token": measured.syncs_in_hooks / plan.tokens,
         "d2h_bytes_per_token": None if measured.d2h_bytes is None else measured.d2h_bytes / plan.tokens,

@@ -78,7 +78,7 @@ def answered(done: Run) -> Any:
 def test_the_arithmetic_is_printed(run: Callable[..., Run]) -> None:
     seven = ("--params", "7e9", "--d-model", "4096", "--layers", "32")
     assert re.search(r"arithmetic overhead +5\.9e-5 %  6\.2 orders of magnitude below", run(*seven).out)
-    assert "8.2 MB of probe weights beside 14 GB of model" in run(*seven, "--probes", "1000").out
+    assert "8.2 MB of probe weights beside 14 GB at work" in run(*seven, "--probes", "1000").out
 
 
 @pytest.mark.parametrize("scope", ["one-layer", "every-layer"])

@@ -26,7 +26,7 @@ def test_one_readout_of_a_7b_model_is_six_orders_of_magnitude_below_its_forward_
 
 def test_a_thousand_readouts_are_8_megabytes_beside_14_gigabytes() -> None:
     words = texts(cost(asked(1000), ILLUSTRATION))
-    assert words["weights"] == "8.2 MB of probe weights beside 14 GB of model"
+    assert words["weights"] == "8.2 MB of probe weights beside 14 GB at work"
     assert figures(asked(1000).load)[6:8] == (14e9, 8.192e6)
 
 

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from auditlint.bench.probe_cost.latency import ILLUSTRATION, ILLUSTRATIVE, MEASURED, SIMULATED, labels, measured
+from auditlint.bench.probe_cost.latency import (
+    ILLUSTRATION,
+    ILLUSTRATIVE,
+    MEASURED,
+    ON_CPU,
+    SIMULATED,
+    Bands,
+    labels,
+    measured,
+    nearest,
+)
 from auditlint.console import UsageError
 
 
@@ -36,6 +46,10 @@ def saved(folder: Path, content: object) -> str:
     return str(path)
 
 
+def bands_of(path: str, probes: int = 1, scope: str = "one-layer") -> Bands:
+    return nearest(measured(path), probes, scope)
+
+
 def test_an_illustration_is_raised_to_the_floor() -> None:
     band = ILLUSTRATION.batched
     assert (band.low, band.high) == (1.0, 3.0)
@@ -45,39 +59,37 @@ def test_an_illustration_is_raised_to_the_floor() -> None:
 
 
 def test_a_measurement_is_not_changed(tmp_path: Path) -> None:
-    for band in measured(saved(tmp_path, result()), 1, "one-layer"):
+    for band in bands_of(saved(tmp_path, result())):
         assert band.above(50.0) == band
 
 
 def test_a_loss_of_throughput_becomes_a_latency(tmp_path: Path) -> None:
-    bands = measured(saved(tmp_path, result()), 1, "one-layer")
+    bands = bands_of(saved(tmp_path, result()))
     assert bands.naive[:2] == (pytest.approx(100 * 38 / 62), pytest.approx(100 * 42 / 58))
     assert (bands.naive.basis, bands.naive.device, bands.naive.date) == (MEASURED, "Apple M1 Max", "2026-11-28")
 
 
 def test_the_cheapest_of_the_batched_arms_counts(tmp_path: Path) -> None:
-    band = measured(saved(tmp_path, result()), 1, "one-layer").batched
+    band = bands_of(saved(tmp_path, result())).batched
     assert "`buffer-compiled`" in band.source
     assert band[:2] == (pytest.approx(-100 * 0.001 / 1.001), pytest.approx(100 * 0.004 / 0.996))
 
 
 def test_without_an_interval_the_overhead_stands_for_itself(tmp_path: Path) -> None:
     arms = {"none": {"overhead": 0.0}, "naive": {"overhead": 0.5, "ci95": None}, "packed": {"overhead": 0.01}}
-    bands = measured(saved(tmp_path, result(configurations=arms)), 1, "one-layer")
+    bands = bands_of(saved(tmp_path, result(configurations=arms)))
     assert bands.naive[:2] == (100.0, 100.0)
 
 
 @pytest.mark.parametrize("place", ["environment", "config"])
 def test_what_was_simulated_is_called_so(place: str, tmp_path: Path) -> None:
-    bands = measured(
-        saved(tmp_path, result(**{place: {"backend": "simulated", "device": "an invented device"}})), 1, "one-layer"
-    )
+    bands = bands_of(saved(tmp_path, result(**{place: {"backend": "simulated", "device": "an invented device"}})))
     assert {band.basis for band in bands} == {SIMULATED}
     assert all(f": {SIMULATED}, " in label and MEASURED not in label for label in labels(bands).values())
 
 
 def test_a_file_without_a_device_or_a_date_says_so(tmp_path: Path) -> None:
-    band = measured(saved(tmp_path, result(environment={}, config={})), 1, "one-layer").naive
+    band = bands_of(saved(tmp_path, result(environment={}, config={}))).naive
     assert (band.device, band.date) == ("a device that the file does not name", "no date")
 
 
@@ -114,7 +126,7 @@ def test_the_illustration_names_its_source_and_no_device() -> None:
 def test_a_file_that_is_no_result_is_one_clear_line(content: object, message: str, tmp_path: Path) -> None:
     path = saved(tmp_path, content)
     with pytest.raises(UsageError) as raised:
-        measured(path, 1, "one-layer")
+        bands_of(path)
     assert str(raised.value).startswith(f"{path}: ") and message in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -122,7 +134,7 @@ def test_a_file_that_is_no_result_is_one_clear_line(content: object, message: st
 def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "none.json", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(UsageError, match=f"cannot be read: {reason}"):
-            measured(str(path), 1, "one-layer")
+            bands_of(str(path))
 
 
 def points() -> dict[str, Any]:
@@ -132,9 +144,9 @@ def points() -> dict[str, Any]:
             "probes": probes,
             "scope": scope,
             "configurations": {
-                "none": {"p50_us": 100.0},
-                "item": {"p50_us": 100.0 + 10 * probes},
-                "bank": {"p50_us": 101.0},
+                "none": {"overhead": None, "ci95": None},
+                "item": {"overhead": 10 * probes / (100 + 10 * probes), "ci95": None},
+                "bank": {"overhead": 0.02, "ci95": [0.01, 0.03]},
             },
         }
         for probes in (1, 10, 100)
@@ -143,28 +155,52 @@ def points() -> dict[str, Any]:
     return {"study": "probes", "environment": {"backend": "simulated", "device": "simulated"}, "points": made}
 
 
-@pytest.mark.parametrize(("probes", "taken"), [(1, 1), (3, 1), (4, 10), (12, 10), (32, 100), (5000, 100)])
+@pytest.mark.parametrize(("probes", "taken"), [(1, 1), (3, 1), (4, 10), (10, 10), (12, 10), (32, 100), (5000, 100)])
 def test_the_nearest_number_of_probes_counts(tmp_path: Path, probes: int, taken: int) -> None:
-    bands = measured(saved(tmp_path, points()), probes, "every-layer")
+    bands = bands_of(saved(tmp_path, points()), probes, "every-layer")
     assert bands.naive[:2] == (pytest.approx(10.0 * taken), pytest.approx(10.0 * taken))
-    assert bands.batched[:2] == (pytest.approx(1.0), pytest.approx(1.0))
+    assert bands.batched[:2] == (pytest.approx(100 * 0.01 / 0.99), pytest.approx(100 * 0.03 / 0.97))
     assert labels(bands)["naive"].startswith("Naive hook: simulated, no date (")
+    noun = "probe" if taken == 1 else "probes"
+    assert f" at {taken} {noun} on every layer)" in labels(bands)["batched"]
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ([], "no probes on one layer"),
-        ([{"probes": 1, "scope": "one-layer"}], "not as `auditlint bench probes` writes it"),
+        ([], "no points"),
+        ([{"probes": 1, "scope": "one-layer"}], "has no `configurations`"),
+        ([{"probes": 1, "scope": "one-layer", "configurations": {"none": {}}}], "no arm for the naive way"),
+        ([{"probes": 0, "scope": "one-layer"}], "not as `auditlint bench probes` writes it"),
         ([7], "not as `auditlint bench probes` writes it"),
+        (points()["points"][1:2], "no probes on one layer"),
     ],
 )
 def test_a_study_of_probes_that_cannot_be_used(tmp_path: Path, changed: list[Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        measured(saved(tmp_path, {**points(), "points": changed}), 1, "one-layer")
+        bands_of(saved(tmp_path, {**points(), "points": changed}))
 
 
-def test_the_result_in_the_repository_can_be_used() -> None:
-    path = Path(__file__).parents[3] / "docs" / "results" / "probes-simulated.json"
-    bands = measured(str(path), 100, "one-layer")
-    assert bands.batched.high < bands.naive.low
+def test_of_an_interrupted_study_the_last_point_may_lack_arms(tmp_path: Path) -> None:
+    half = {"probes": 7, "scope": "one-layer", "configurations": {"none": {"overhead": None}}}
+    path = saved(tmp_path, {**points(), "interrupted": True, "points": [*points()["points"], half]})
+    assert "interrupted" in labels(bands_of(path, 7))["batched"]
+    assert len(measured(path)) == 6
+
+
+def test_a_study_whose_arms_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="recorded different data"):
+        bands_of(saved(tmp_path, result(audit_data_equal=False)))
+
+
+def test_what_a_cpu_says_of_waiting_is_not_said_of_a_device(tmp_path: Path) -> None:
+    on_cpu = bands_of(saved(tmp_path, result(environment={"device": "cpu"})))
+    assert on_cpu.caveat == ON_CPU
+    assert bands_of(saved(tmp_path, result())).caveat == ILLUSTRATION.caveat == ""
+
+
+@pytest.mark.parametrize("name", ["probes-simulated", "probes-cpu", "overhead-simulated", "overhead-cpu"])
+def test_the_results_in_the_repository_can_be_used(name: str) -> None:
+    bands = bands_of(str(Path(__file__).parents[3] / "docs" / "results" / f"{name}.json"), 100)
+    assert bands.batched.basis == (SIMULATED if "simulated" in name else MEASURED)
+    assert bands.caveat == (ON_CPU if "cpu" in name else "")

@@ -17,7 +17,7 @@ import pytest
 
 from auditlint.bench.probe_cost import page
 from auditlint.bench.probe_cost.cost import ONE_LAYER, SCOPES, Question, cost, texts
-from auditlint.bench.probe_cost.latency import ILLUSTRATION, MEASURED, Band, Bands
+from auditlint.bench.probe_cost.latency import ILLUSTRATION, MEASURED, Band, Bands, Latencies, labels, nearest
 from auditlint.bench.probe_cost.presets import DEFAULT, DTYPES, LIMITS, PRESETS, PROBE_DTYPES, Model
 
 ASSETS = Path(page.__file__).parent
@@ -36,6 +36,20 @@ MEASUREMENTS = [
     Bands(Band(naive, naive + 1, MEASURED, "a test"), Band(batched - 1, batched, MEASURED, "a test"))
     for naive, batched in itertools.product((-2.0, 0.0, 100 / 19, 12.0), (-0.5, 100 / 99, 3.0, 100 / 19, 100 / 9, 40.0))
 ]
+# A study of probes: the bands differ by count and scope. Seven probes are as far from one as from 49.
+STUDY = tuple(
+    Latencies(
+        Bands(Band(float(probes), 2.0 * probes, MEASURED, f"a test at {probes}", device), Band(0.5, 3.0, MEASURED, "")),
+        probes,
+        scope,
+    )
+    for probes, device in ((49, "a device"), (1, "cpu"), (1000, "a device"))
+    for scope in SCOPES
+)
+
+
+def anywhere(bands: Bands) -> tuple[Latencies, ...]:
+    return (Latencies(bands),)
 
 
 def grid() -> Iterator[Question]:
@@ -54,8 +68,13 @@ def as_data(question: Question) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(NODE is None, reason="no node on the PATH")
-@pytest.mark.parametrize(("bands", "step"), [(ILLUSTRATION, 1), *((bands, 97) for bands in MEASUREMENTS)])
-def test_the_script_computes_and_says_what_the_command_does(bands: Bands, step: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("latencies", "step"),
+    [(anywhere(ILLUSTRATION), 1), *((anywhere(bands), 97) for bands in MEASUREMENTS), (STUDY, 1)],
+)
+def test_the_script_computes_and_says_what_the_command_does(
+    latencies: tuple[Latencies, ...], step: int, tmp_path: Path
+) -> None:
     questions = list(grid())[::step]
     (tmp_path / "run.js").write_text(
         (ASSETS / "formulas.js").read_text(encoding="utf-8")
@@ -64,15 +83,17 @@ def test_the_script_computes_and_says_what_the_command_does(bands: Bands, step: 
         + "console.log(JSON.stringify(answers.map((answer) => [answer, texts(answer, data)])));",
         encoding="utf-8",
     )
-    given = json.dumps({"questions": [as_data(of) for of in questions], "data": page.data(OPENING, bands)})
+    given = json.dumps({"questions": [as_data(of) for of in questions], "data": page.data(OPENING, latencies)})
     run = [str(NODE), str(tmp_path / "run.js")]
     done = subprocess.run(run, input=given, capture_output=True, text=True, encoding="utf-8", timeout=60, check=True)
     for question, (answer, words) in zip(questions, json.loads(done.stdout), strict=True):
+        bands = nearest(latencies, question.probes, question.scope)
         expected = cost(question, bands)
         figures = expected.figures._asdict()
         assert answer["figures"].pop("orders") == pytest.approx(figures.pop("orders"), rel=1e-12, abs=1e-12)
         assert answer["figures"] == figures  # bit by bit
         assert answer["bands"] == {way: band._asdict() for way, band in expected.bands._asdict().items()}
+        assert answer["labels"] == labels(bands)
         assert answer["verdict"] == expected.verdict._asdict()
         assert words == texts(expected), question
 
@@ -141,7 +162,7 @@ def test_the_controls_of_the_page_show_what_the_command_prints(tmp_path: Path) -
     own = len(PRESETS) * len(COUNTS) * len(SCOPES)
     questions = questions[:own:3] + questions[own::11]
     given = [(keys.get(of.model), as_data(of)) for of in questions]
-    outcomes = driven(page.render(OPENING, ILLUSTRATION), GRID, given, tmp_path)
+    outcomes = driven(page.render(OPENING, anywhere(ILLUSTRATION)), GRID, given, tmp_path)
     for question, (model, problem, shown, chart) in zip(questions, outcomes, strict=True):
         words = texts(cost(question, ILLUSTRATION))
         assert (model, problem) == (keys.get(question.model, "other"), ""), question
@@ -173,7 +194,7 @@ def test_controls_that_hold_no_number_are_named_and_those_that_belong_together_f
         ("model", "gpt2"),
     ]
     steps += [("active_params", "1e-12"), ("active_params", "")]
-    outcomes = driven(page.render(OPENING, ILLUSTRATION), CONTROLS, steps, tmp_path)
+    outcomes = driven(page.render(OPENING, anywhere(ILLUSTRATION)), CONTROLS, steps, tmp_path)
     parameters = "Parameters: a number from 1 to 1,000T."
     assert outcomes == [
         [DEFAULT, "1000", "", "", "", "bfloat16"],
@@ -188,11 +209,40 @@ def test_controls_that_hold_no_number_are_named_and_those_that_belong_together_f
 
 
 @in_browser
+def test_of_a_study_of_probes_the_page_takes_the_nearest(tmp_path: Path) -> None:
+    script = """
+    for (const [probes, scope] of given) {{
+      document.querySelector(`[name=scope][value=${{scope}}]`).click();
+      set("probes", probes);
+      const shown = (name) => document.querySelector(name).textContent;
+      outcomes.push([shown("[data-text=naive]"), shown("[data-label=naive]"), shown("[data-text=verdict]")]);
+    }}
+    """.replace("{{", "{").replace("}}", "}")
+    asked = [(1, "one-layer"), (40, "every-layer"), (900, "one-layer")]
+    found = driven(page.render(OPENING, STUDY), script, asked, tmp_path)
+    for (probes, scope), (naive, label, said) in zip(asked, found, strict=True):
+        question = OPENING._replace(probes=probes, scope=scope)
+        bands = nearest(STUDY, probes, scope)
+        words = texts(cost(question, bands))
+        assert naive.replace("\xa0", " ") == words["naive"]
+        assert label.replace("\xa0", " ") == f"{labels(bands)['naive']}."
+        assert said.replace("\xa0", " ") == words["verdict"]
+    assert len({label for _, label, _ in found}) == 3
+
+
+@in_browser
+def test_a_scope_that_was_not_measured_cannot_be_chosen(tmp_path: Path) -> None:
+    script = "outcomes.push(...[...document.querySelectorAll('[name=scope]')].map((radio) => radio.disabled));"
+    assert driven(page.render(OPENING, STUDY[::2]), script, None, tmp_path) == [False, True]
+    assert driven(page.render(OPENING, anywhere(ILLUSTRATION)), script, None, tmp_path) == [False, False]
+
+
+@in_browser
 def test_a_measurement_that_is_below_zero_is_drawn_at_the_left_end(tmp_path: Path) -> None:
     bands = Bands(Band(-1.0, -0.5, MEASURED, "a test"), Band(-2.0, 30.0, MEASURED, "a test"))
     places = "outcomes.push(...['naive', 'batched'].map((kind) => ['x', 'width'].map((name) =>"
     places += " Number(document.querySelector(`#chart .${kind}`).getAttribute(name)))));"
-    (left, narrow), (start, wide) = driven(page.render(OPENING, bands), places, None, tmp_path)
+    (left, narrow), (start, wide) = driven(page.render(OPENING, anywhere(bands)), places, None, tmp_path)
     assert left == start == 8
     assert 0 < narrow < wide
 
@@ -201,7 +251,7 @@ def test_a_measurement_that_is_below_zero_is_drawn_at_the_left_end(tmp_path: Pat
 def test_the_page_runs_under_its_own_policy_and_opens_with_what_was_asked(tmp_path: Path) -> None:
     own = Model("mine </script><b>", 7 * 10**9, 7 * 10**9, 4096, 32, "a test & more")
     question = Question(own, 1000, "every-layer", "int4", "float32")
-    (tmp_path / "page.html").write_text(page.render(question, ILLUSTRATION), encoding="utf-8")
+    (tmp_path / "page.html").write_text(page.render(question, anywhere(ILLUSTRATION)), encoding="utf-8")
     text = in_chromium(tmp_path / "page.html", tmp_path)
     words = texts(cost(question, ILLUSTRATION))
     shown = {key: html.unescape(value) for key, value in re.findall(r'data-text="(\w+)">([^<]*)<', text)}
@@ -215,7 +265,7 @@ def test_the_page_runs_under_its_own_policy_and_opens_with_what_was_asked(tmp_pa
 @pytest.mark.parametrize("width", [320, 390, 1000])
 def test_nothing_sticks_out_of_a_narrow_frame(tmp_path: Path, width: int) -> None:
     question = OPENING._replace(model=PRESETS["deepseek-v3"], probes=LIMITS["probes"][1], scope="every-layer")
-    source = html.escape(page.render(question, ILLUSTRATION), quote=True)
+    source = html.escape(page.render(question, anywhere(ILLUSTRATION)), quote=True)
     measure = (
         "const inner = document.querySelector('iframe').contentDocument.documentElement;"
         "const pre = document.createElement('pre'); pre.id = 'outcome';"
@@ -252,13 +302,13 @@ class Controls(HTMLParser):
 
 
 def test_every_control_has_a_label() -> None:
-    controls = Controls(page.render(OPENING, ILLUSTRATION))
+    controls = Controls(page.render(OPENING, anywhere(ILLUSTRATION)))
     assert controls.labelled == controls.controls
     assert {"model", "active_params", "d_model", "layers", "probes", "dtype", "scope=one-layer"} <= {*controls.controls}
 
 
 def test_the_page_refers_to_nothing_elsewhere() -> None:
-    text = page.render(OPENING, ILLUSTRATION)
+    text = page.render(OPENING, anywhere(ILLUSTRATION))
     assert Controls(text).references == []
     assert "default-src 'none'" in text
     assert re.findall(r"url\(|@import|fetch\(|XMLHttpRequest|import\(", text) == []
@@ -271,9 +321,10 @@ def test_every_text_that_the_page_asks_for_is_there() -> None:
 
 
 def test_latencies_carry_what_they_are() -> None:
-    def labels(bands: Bands) -> list[str]:
-        return list(json.loads(json.dumps(page.data(OPENING, bands)))["labels"].values())
+    def told(bands: Bands) -> list[str]:
+        [latencies] = json.loads(json.dumps(page.data(OPENING, anywhere(bands))))["latencies"]
+        return list(latencies["labels"].values())
 
-    assert all("illustrative, not measured (Mitra, " in label for label in labels(ILLUSTRATION))
+    assert all("illustrative, not measured (Mitra, " in label for label in told(ILLUSTRATION))
     band = Band(1.0, 2.0, MEASURED, "arm `packed` of x.json", "a device", "2026-11-28")
-    assert "measured, a device, 2026-11-28 (arm `packed` of x.json)" in labels(Bands(band, band))[0]
+    assert "measured, a device, 2026-11-28 (arm `packed` of x.json)" in told(Bands(band, band))[0]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from auditlint.bench.probe_cost import report
 from auditlint.bench.probe_cost.cost import ONE_LAYER, SCOPES, Question, cost
-from auditlint.bench.probe_cost.latency import ILLUSTRATION, measured
+from auditlint.bench.probe_cost.latency import ILLUSTRATION, Latencies, measured, nearest
 from auditlint.bench.probe_cost.numerals import amount
 from auditlint.bench.probe_cost.presets import DEFAULT, DEFAULT_DTYPE, DTYPES, LIMITS, PRESETS, PROBE_DTYPES, Model
 from auditlint.console import CLEAN, UsageError, new_parser, width_of
@@ -35,12 +35,12 @@ def main(arguments: list[str]) -> int:
     model = _model(args)
     dtype = args.dtype or model.dtype or DEFAULT_DTYPE
     question = Question(model, args.probes, args.scope, dtype, args.probe_dtype or DTYPES[dtype].activations)
-    bands = measured(args.measured, args.probes, args.scope) if args.measured else ILLUSTRATION
-    answer = cost(question, bands)
+    latencies = measured(args.measured) if args.measured else (Latencies(ILLUSTRATION),)
+    answer = cost(question, nearest(latencies, args.probes, args.scope))
     if args.html:
         from auditlint.bench.probe_cost import page
 
-        _write(args.html, page.render(question, bands))
+        _write(args.html, page.render(question, latencies))
     if args.json:
         sys.stdout.write(report.as_json(question, answer, shlex.join(["auditlint", "probe-cost", *arguments])))
     else:

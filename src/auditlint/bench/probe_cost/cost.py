@@ -63,7 +63,7 @@ def texts(answer: Cost) -> dict[str, str]:
         "arithmetic": percent(of.arithmetic_overhead),
         "orders": f"{significant(abs(of.orders))} orders of magnitude {direction} the forward pass",
         "bytes": percent(of.bytes_overhead),
-        "weights": f"{size(of.probe_bytes)} of probe weights beside {size(of.model_bytes)} of model",
+        "weights": f"{size(of.probe_bytes)} of probe weights beside {size(of.model_bytes)} at work",
         "states_packed": size(of.packed_state_bytes),
         "states_single": size(of.single_state_bytes),
         "export": size(of.export_bytes),

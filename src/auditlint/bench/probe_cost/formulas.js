@@ -67,10 +67,21 @@ function loadOf(question, dtypes) {
   };
 }
 
+// The latencies of the question's scope for the number of probes that is nearest, by the ratio; of two, the first.
+function nearest(question, latencies) {
+  const ratio = (one) =>
+    Math.max(one.probes, question.probes) / Math.min(one.probes || question.probes, question.probes);
+  return latencies
+    .filter((one) => one.scope === "" || one.scope === question.scope)
+    .reduce((best, one) => (ratio(one) < ratio(best) ? one : best));
+}
+
 function cost(question, data) {
   const computed = figures(loadOf(question, data.dtypes));
-  const bands = { naive: above(data.bands.naive, computed.floor), batched: above(data.bands.batched, computed.floor) };
-  return { figures: computed, bands: bands, verdict: verdict(computed.floor, bands, data.thresholds) };
+  const { bands: given, labels, caveat } = nearest(question, data.latencies);
+  const bands = { naive: above(given.naive, computed.floor), batched: above(given.batched, computed.floor) };
+  const judged = { ...verdict(computed.floor, bands, data.thresholds), caveat: caveat };
+  return { figures: computed, bands: bands, labels: labels, verdict: judged };
 }
 
 // Numbers as people read them.
@@ -122,7 +133,7 @@ function texts(answer, data) {
     arithmetic: percent(of.arithmetic_overhead),
     orders: `${significant(Math.abs(of.orders))} orders of magnitude ${direction} the forward pass`,
     bytes: percent(of.bytes_overhead),
-    weights: `${size(of.probe_bytes)} of probe weights beside ${size(of.model_bytes)} of model`,
+    weights: `${size(of.probe_bytes)} of probe weights beside ${size(of.model_bytes)} at work`,
     states_packed: size(of.packed_state_bytes),
     states_single: size(of.single_state_bytes),
     export: size(of.export_bytes),
@@ -134,6 +145,6 @@ function texts(answer, data) {
     floor_grade: judged.floor,
     naive_grade: judged.naive,
     batched_grade: judged.batched,
-    verdict: `${data.headlines[judged.headline]} ${data.contrasts[judged.contrast]}`,
+    verdict: [data.headlines[judged.headline], data.contrasts[judged.contrast], judged.caveat].filter(Boolean).join(" "),
   };
 }

@@ -8,7 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 from auditlint.bench.probe_cost.formulas import latency_overhead
-from auditlint.console import UsageError
+from auditlint.console import UsageError, count
 
 ILLUSTRATIVE, MEASURED, SIMULATED = "illustrative", "measured", "simulated"
 
@@ -43,6 +43,21 @@ class Bands(NamedTuple):
     naive: Band
     batched: Band
 
+    @property
+    def caveat(self) -> str:
+        """What has to be said along with a verdict that rests on these; "" for nothing."""
+        return ON_CPU if any(band.device == "cpu" for band in self) else ""
+
+
+class Latencies(NamedTuple):
+    """Bands, and what they hold for: so many probes on the layers of a scope, or any (0 and "")."""
+
+    bands: Bands
+    probes: int = 0
+    scope: str = ""
+
+
+ON_CPU = "That was measured on a CPU, where no device is waited for: on a GPU it is not so."
 
 # S. Mitra, Activation probe cost (2026), gives these as words, anchored to measurements of others on models of 7B
 # parameters or so in a serving engine: a plug-in that reads internals while decoding keeps about 25 % of the
@@ -68,26 +83,39 @@ def _label(band: Band) -> str:
     return f"{band.basis}{device}, {band.date} ({band.source})"
 
 
-def measured(path: str, probes: int, scope: str) -> Bands:
+def measured(path: str) -> tuple[Latencies, ...]:
     """Return the bands that a result file of `auditlint bench overhead` or `auditlint bench probes` holds.
 
-    Of `overhead`, a band is the 95 % confidence interval of the arm's overhead, which the file gives as a fraction of
-    the tokens per second, as a latency. Of `probes`, it is the median time of a token beside that without probes, for
-    the number of probes in the file that is nearest to `probes`, by their ratio, in the same `scope`. Of several
-    batched arms, the cheapest counts.
+    A band is the 95 % confidence interval of an arm's overhead, which the file gives as a fraction of the tokens per
+    second, as a latency; the overhead alone where there is no interval. Of several batched arms, the cheapest counts.
+    A study of probes has bands for each of its points.
 
     Raises:
-        UsageError: the file cannot be read, is no such result, or has no arm for one of the ways.
+        UsageError: the file cannot be read, is no such result, is one whose arms cannot be compared, or has no arm for
+            one of the ways.
     """
     result = _read(path)
+    if result.get("audit_data_equal") is False:
+        raise UsageError(f"{path}: the arms of this study recorded different data, and cannot be compared")
     if isinstance(result.get("points"), list):
-        result["configurations"] = _nearest(path, result["points"], probes, scope)
-    if not isinstance(result.get("configurations"), dict):
-        raise UsageError(f"{path}: not a result of `auditlint bench`: it has no `configurations`")
-    arms = result["configurations"]
-    naive = _arm(path, arms, NAIVE_ARMS, "naive")
-    batched = _arm(path, arms, BATCHED_ARMS, "batched")
-    return Bands(_band(path, result, naive), _band(path, result, batched))
+        # Of a study that was interrupted, the last point may lack arms.
+        done = result["points"][: -1 if result.get("interrupted") is True and len(result["points"]) > 1 else None]
+        if not done:
+            raise UsageError(f"{path}: it has no points")
+        return tuple(_point(path, result, point) for point in done)
+    return (Latencies(_bands(path, result, result.get("configurations"), "")),)
+
+
+def nearest(latencies: tuple[Latencies, ...], probes: int, scope: str) -> Bands:
+    """Return the bands of that scope for the number of probes that is nearest, by the ratio; of two, the first.
+
+    Raises:
+        UsageError: there are none of that scope.
+    """
+    there = [one for one in latencies if one.scope in ("", scope)]
+    if not there:
+        raise UsageError(f"what was measured has no probes on {scope.replace('-', ' ')}")
+    return min(there, key=lambda one: max(one.probes, probes) / min(one.probes or probes, probes)).bands
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -103,17 +131,20 @@ def _read(path: str) -> dict[str, Any]:
     return result
 
 
-def _nearest(path: str, points: list[Any], probes: int, scope: str) -> dict[str, Any]:
-    """The arms of the nearest point of a study of probes, each with its share of the tokens per second."""
-    try:
-        there = [point for point in points if point["scope"] == scope]
-        if not there:
-            raise UsageError(f"{path}: it has no probes on {scope.replace('-', ' ')}")
-        point = min(there, key=lambda one: abs(math.log(one["probes"] / probes)))
-        times = {arm: float(of["p50_us"]) for arm, of in point["configurations"].items()}
-        return {arm: {"overhead": 1.0 - times["none"] / time} for arm, time in times.items() if arm != "none"}
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
-        raise UsageError(f"{path}: a point of the study is not as `auditlint bench probes` writes it") from None
+def _point(path: str, result: dict[str, Any], point: Any) -> Latencies:
+    if not isinstance(point, dict) or not isinstance(point.get("probes"), int) or point["probes"] < 1:
+        raise UsageError(f"{path}: a point of the study is not as `auditlint bench probes` writes it")
+    probes, scope = point["probes"], str(point.get("scope"))
+    where = f" at {count(probes, 'probe')} on {scope.replace('-', ' ')}"
+    return Latencies(_bands(path, result, point.get("configurations"), where), probes, scope)
+
+
+def _bands(path: str, result: dict[str, Any], arms: Any, where: str) -> Bands:
+    if not isinstance(arms, dict):
+        raise UsageError(f"{path}: not a result of `auditlint bench`: it has no `configurations`")
+    naive = _arm(path, arms, NAIVE_ARMS, "naive")
+    batched = _arm(path, arms, BATCHED_ARMS, "batched")
+    return Bands(_band(path, result, arms, naive, where), _band(path, result, arms, batched, where))
 
 
 def _arm(path: str, arms: dict[str, Any], names: tuple[str, ...], way: str) -> str:
@@ -134,8 +165,8 @@ def _fraction(path: str, arm: str, name: str, value: Any) -> float:
     return float(value)
 
 
-def _band(path: str, result: dict[str, Any], arm: str) -> Band:
-    of = result["configurations"][arm]
+def _band(path: str, result: dict[str, Any], arms: dict[str, Any], arm: str, where: str) -> Band:
+    of = arms[arm]
     interval = of.get("ci95") or [_overhead(path, arm, of)] * 2
     if not isinstance(interval, list) or len(interval) != 2:
         raise UsageError(f"{path}: the ci95 of arm `{arm}` is no pair of numbers")
@@ -148,7 +179,7 @@ def _band(path: str, result: dict[str, Any], arm: str) -> Band:
         low,
         high,
         SIMULATED if simulated else MEASURED,
-        f"arm `{arm}` of {path}",
+        f"arm `{arm}` of {path}{where}{', interrupted' if result.get('interrupted') is True else ''}",
         str(environment.get("device") or config.get("backend") or "a device that the file does not name"),
         str(environment.get("date") or result.get("date") or "no date"),
     )

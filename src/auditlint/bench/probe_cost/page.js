@@ -28,17 +28,25 @@ function build() {
   for (const { id, unit, limits } of NUMBERS) {
     if (unit === 1) [element(id).min, element(id).max] = limits;
   }
-  for (const shown of document.querySelectorAll("[data-basis]")) {
-    shown.textContent = data.bands[shown.dataset.basis].basis;
-  }
-  for (const shown of document.querySelectorAll("[data-label]")) {
-    shown.textContent = joined(`${data.labels[shown.dataset.label]}.`);
-  }
   for (const shown of document.querySelectorAll("[data-threshold]")) {
     shown.textContent = joined(`${100 * data.thresholds[shown.dataset.threshold]} %`);
   }
   element("thresholds").textContent = joined(Object.values(data.thresholds).map((of) => `${100 * of} %`).join(", "));
-  const bases = new Set(Object.values(data.bands).map((band) => band.basis));
+  const scopes = new Set(data.latencies.map((one) => one.scope));
+  for (const radio of document.querySelectorAll("[name=scope]")) {
+    radio.disabled = !scopes.has("") && !scopes.has(radio.value);
+  }
+}
+
+// Where the latencies are from that an answer rests on.
+function tell(answer) {
+  for (const shown of document.querySelectorAll("[data-basis]")) {
+    shown.textContent = answer.bands[shown.dataset.basis].basis;
+  }
+  for (const shown of document.querySelectorAll("[data-label]")) {
+    shown.textContent = joined(`${answer.labels[shown.dataset.label]}.`);
+  }
+  const bases = new Set(Object.values(answer.bands).map((band) => band.basis));
   const but = bases.has("measured") ? ", on the model and hooks of the measurement" : ", not on measured ones";
   element("rests").textContent = `It rests on ${[...bases].join(" and ")} latencies${but}.`;
 }
@@ -94,8 +102,11 @@ function update() {
   const answer = cost(asked, data);
   const words = texts(answer, data);
   for (const shown of document.querySelectorAll("[data-text]")) shown.textContent = joined(words[shown.dataset.text]);
+  tell(answer);
+  // Only what was measured, and on a device, is good or bad news.
+  const firm = answer.bands.batched.basis === "measured" && !answer.verdict.caveat;
   const failed = ["FAIL", "CATASTROPHIC"].includes(answer.verdict.batched);
-  const mood = failed ? "bad" : answer.verdict.headline === "arithmetic" ? "" : "good";
+  const mood = !firm || answer.verdict.headline === "arithmetic" ? "" : failed ? "bad" : "good";
   document.querySelector(".verdict").className = `verdict ${mood}`;
   slide(asked.probes);
   draw(answer, words);

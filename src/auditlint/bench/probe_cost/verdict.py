@@ -32,11 +32,12 @@ class Verdict(NamedTuple):
     batched: str
     headline: str
     contrast: str
+    caveat: str = ""
 
     @property
     def sentence(self) -> str:
         """What a person reads."""
-        return f"{HEADLINES[self.headline]} {CONTRASTS[self.contrast]}"
+        return " ".join(filter(None, (HEADLINES[self.headline], CONTRASTS[self.contrast], self.caveat)))
 
 
 def grade(loss: float) -> str:
@@ -49,7 +50,7 @@ def verdict(floor: float, bands: Bands) -> Verdict:
     of_floor, of_naive, of_batched = (
         grade(throughput_loss(latency)) for latency in (floor, bands.naive.low, bands.batched.high)
     )
-    judged = Verdict(of_floor, of_naive, of_batched, "arithmetic", "fewer")
+    judged = Verdict(of_floor, of_naive, of_batched, "arithmetic", "fewer", bands.caveat)
     if of_floor != "STRICT":
         return judged
     naive_passes, batched_passes = (of in ("STRICT", "LENIENT") for of in (of_naive, of_batched))
