@@ -144,4 +144,7 @@ class Export:
                     pieces.setdefault(name, []).append(values)
         self._shipments = []
         nothing = torch.empty(0, dtype=self._dtype)
-        return {name: torch.cat(values or [nothing]) for name, values in pieces.items()}
+        # There may be thousands: one tensor stays the part of the transfer that it is.
+        return {
+            name: values[0] if len(values) == 1 else torch.cat(values or [nothing]) for name, values in pieces.items()
+        }

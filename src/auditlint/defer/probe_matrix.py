@@ -121,8 +121,14 @@ def received(
     """A snapshot that has arrived on the host: all of its rows, and each probe's readouts, (readouts,)."""
     found = matrix.buffer.received(counters, rows)
     by_slot = found.values.t().contiguous()
+    columns, count = by_slot.unbind(), by_slot.shape[1]
     starts, ends = spans.tolist()
-    return found, [(probe, by_slot[slot, starts[slot] : ends[slot]]) for probe, slot in held]
+
+    def readouts(slot: int) -> torch.Tensor:
+        start, end = starts[slot], ends[slot]
+        return columns[slot] if (start, end) == (0, count) else columns[slot][start:end]
+
+    return found, [(probe, readouts(slot)) for probe, slot in held]
 
 
 def _stacked(tensors: Sequence[torch.Tensor], device: torch.device) -> torch.Tensor:
