@@ -165,7 +165,10 @@ def test_a_twin_has_hooks_of_its_own_and_the_same_weights(own):
         (["overhead", "--latency", "sync=3"], "--latency sets the clock of the simulated device, and this is cpu"),
         (["overhead", "--model", "own_models:Whole", "--width", "64"], "--width does not go with --model"),
         (["overhead", "--width", "1000000", "--heads", "1"], "the model cannot be built: RuntimeError: "),
-        (["overhead", "--model", "own_models:Short", "--tokens", "4"], "the model failed at token 4: IndexError: index"),
+        (
+            ["overhead", "--model", "own_models:Short", "--tokens", "4"],
+            "the model failed at token 4: IndexError: index",
+        ),
         (["probes", "--model", "own_models:Short", "--tokens", "4"], "the model failed at token 4: IndexError: index"),
         (["overhead", "--trials", "-1"], "argument --trials: not a number from 1 to 1,000,000: '-1'"),
         (["overhead", "--arms", "nave"], "no arm `nave`; did you mean `naive`?"),

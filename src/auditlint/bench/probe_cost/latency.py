@@ -8,7 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 from auditlint.bench.probe_cost.formulas import latency_overhead
-from auditlint.console import UsageError, count
+from auditlint.console import UsageError
 
 ILLUSTRATIVE, MEASURED, SIMULATED = "illustrative", "measured", "simulated"
 
@@ -135,7 +135,7 @@ def _point(path: str, result: dict[str, Any], point: Any) -> Latencies:
     if not isinstance(point, dict) or not isinstance(point.get("probes"), int) or point["probes"] < 1:
         raise UsageError(f"{path}: a point of the study is not as `auditlint bench probes` writes it")
     probes, scope = point["probes"], str(point.get("scope"))
-    where = f" at {count(probes, 'probe')} on {scope.replace('-', ' ')}"
+    where = f" at {probes:,} {'probe' if probes == 1 else 'probes'} on {scope.replace('-', ' ')}"
     return Latencies(_bands(path, result, point.get("configurations"), where), probes, scope)
 
 
@@ -181,5 +181,5 @@ def _band(path: str, result: dict[str, Any], arms: dict[str, Any], arm: str, whe
         SIMULATED if simulated else MEASURED,
         f"arm `{arm}` of {path}{where}{', interrupted' if result.get('interrupted') is True else ''}",
         str(environment.get("device") or config.get("backend") or "a device that the file does not name"),
-        str(environment.get("date") or result.get("date") or "no date"),
+        str(environment.get("date") or result.get("date") or "no date").partition("T")[0],
     )
