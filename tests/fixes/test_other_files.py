@@ -123,6 +123,29 @@ PROGRAMS = {
         "safe",
         ["check.py", "train.py"],
     ),
+    "names that a package hands on": (
+        {
+            "kit/__init__.py": "from .audit import attach, audit_log as log\n",
+            "kit/audit.py": AUDIT,
+            "train.py": train("from kit import attach, log\nfrom model import build", "attach(model)", "log[-1]"),
+            "check.py": train("import kit\nfrom model import build", "kit.attach(model)", "kit.log[-1]"),
+            "again.py": train(
+                "from kit import audit\nfrom model import build", "audit.attach(model)", "audit.audit_log[-1]"
+            ),
+        },
+        "safe",
+        ["again.py", "check.py", "train.py"],
+    ),
+    "imports in a function": (
+        {
+            "audit.py": AUDIT,
+            "train.py": train(
+                "from model import build", "from audit import attach, audit_log; attach(model)", "audit_log[-1]"
+            ),
+        },
+        "safe",
+        ["train.py"],
+    ),
     "the container has a name for its reader only": (
         {
             "audit.py": AUDIT,
@@ -136,6 +159,7 @@ PROGRAMS = {
 
 def written(folder: Path, files: dict[str, str]) -> None:
     for name, text in {"pyproject.toml": "", "model.py": MODEL, **files}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -150,7 +174,7 @@ def printed(folder: Path, program: str) -> str:
 def test_the_program_prints_the_same(tmp_path, monkeypatch, capsys, files, kind, finalized):
     written(tmp_path, files)
     monkeypatch.chdir(tmp_path)
-    programs = [name for name in files if name in ("train.py", "check.py")]
+    programs = [name for name in files if name in ("train.py", "check.py", "again.py")]
     before = [printed(tmp_path, name) for name in programs]
     flags = ["--unsafe-fixes"] if kind == "unsafe" else []
     assert main(["--fix", "--no-cache", *flags, "."]) == 0, capsys.readouterr().out

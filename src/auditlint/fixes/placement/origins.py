@@ -118,26 +118,35 @@ def _of_instances(files: list[File], file: File, cls: ast.ClassDef, path: tuple[
 
 def _imported(files: list[File], file: File, place: Place) -> Iterator[Other]:
     """The names that other files import a global under."""
-    module = PurePath(file.filename).stem
     for other in files:
-        if other.filename == file.filename:
-            continue
-        for name, bindings in other.outline.names(other.outline.tree).bound.items():
-            for binding in bindings:
-                node = binding.node
-                if isinstance(node, ast.Import) and any(
-                    (each.asname or each.name) == name and each.name.rpartition(".")[2] == module for each in node.names
-                ):
-                    yield (
-                        other,
-                        ast.Attribute(ast.Name(name, ast.Load()), place.path[0], ast.Load()),
-                        other.outline.tree,
-                        place.path[1:],
-                    )
-                if not isinstance(node, ast.ImportFrom) or (node.module or "").rpartition(".")[2] != module:
-                    continue
-                if any((each.asname or each.name) == name and each.name == place.path[0] for each in node.names):
-                    yield other, ast.Name(name, ast.Load()), other.outline.tree, place.path[1:]
+        if other.filename != file.filename:
+            scopes: list[Scope] = [other.outline.tree, *(each for each in other.outline.functions)]
+            for scope in scopes:
+                for path in imports_of(other, scope, file.filename, place.path[0]):
+                    node: ast.expr = ast.Name(path[0], ast.Load())
+                    for attribute in path[1:]:
+                        node = ast.Attribute(node, attribute, ast.Load())
+                    yield other, node, scope, place.path[1:]
+
+
+def imports_of(file: File, scope: Scope, home: str, name: str) -> Iterator[tuple[str, ...]]:
+    """What a global of the file `home` is called where `scope` of `file` imports it: `log`, or `audit.log`."""
+    module = _module_of(home)
+    for bound, bindings in file.outline.names(scope).bound.items():
+        for node in (binding.node for binding in bindings):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2] == module:
+                if any((each.asname or each.name) == bound and each.name == name for each in node.names):
+                    yield (bound,)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):  # `import pkg.audit as audit`, `from pkg import audit`
+                for each in node.names:
+                    if (each.asname or each.name) == bound and each.name.rpartition(".")[2] == module:
+                        yield (bound, name)
+
+
+def _module_of(filename: str) -> str:
+    """The name of a file's module, without the packages that it is in."""
+    path = PurePath(filename)
+    return path.parent.name if path.stem == "__init__" else path.stem
 
 
 def _targets(file: File, call: ast.Call, part: int | None, rest: tuple[str, ...]) -> Iterator[Other]:

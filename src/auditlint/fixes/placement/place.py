@@ -80,11 +80,9 @@ def _in_other_files(
         wider = prepared(files, *asked, others)
         if isinstance(wider, Nowhere):
             return None
-        found = _placed(wider, asked[2] is not None)
-        if isinstance(found, Placement) and found.kind == "a":
-            return found
         search = wider
-    return None
+    found = _placed(search, asked[2] is not None) if others else None
+    return found if isinstance(found, Placement) and found.kind == "a" else None
 
 
 def _placed(search: Search, stores: bool) -> Placement | Nowhere:

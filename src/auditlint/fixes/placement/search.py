@@ -130,6 +130,13 @@ def _doors(search: Search) -> dict[tuple[str, str], None]:
             if each not in queue and len(queue) < _MOST_DOORS:
                 queue[each] = None
                 waiting.append(each)
+    for name, home in (names := [*found]):  # what a package imports from its modules is had from the package
+        for file in search.files:
+            more_names = {path[0] for path in origins.imports_of(file, file.outline.tree, home, name) if len(path) == 1}
+            fresh = [(each, file.filename) for each in more_names if (each, file.filename) not in found]
+            if file.filename != home and len(found) < _MOST_DOORS:
+                found |= dict.fromkeys(fresh)
+                names += fresh
     return found
 
 
