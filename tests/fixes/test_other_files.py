@@ -136,6 +136,22 @@ PROGRAMS = {
         "safe",
         ["again.py", "check.py", "train.py"],
     ),
+    "modules of the same name": (
+        {
+            "one/__init__.py": "",
+            "two/__init__.py": "",
+            "one/audit.py": AUDIT,
+            "two/audit.py": AUDIT.replace(".norm().item()", ".shape[0]"),
+            "train.py": train(
+                "from one.audit import attach, audit_log\nfrom model import build", "attach(model)", "audit_log[-1]"
+            ),
+            "check.py": train(
+                "from two.audit import attach, audit_log\nfrom model import build", "attach(model)", "audit_log[-1]"
+            ),
+        },
+        "safe",
+        ["train.py"],
+    ),
     "imports in a function": (
         {
             "audit.py": AUDIT,

@@ -131,22 +131,33 @@ def _imported(files: list[File], file: File, place: Place) -> Iterator[Other]:
 
 def imports_of(file: File, scope: Scope, home: str, name: str) -> Iterator[tuple[str, ...]]:
     """What a global of the file `home` is called where `scope` of `file` imports it: `log`, or `audit.log`."""
-    module = _module_of(home)
     for bound, bindings in file.outline.names(scope).bound.items():
         for node in (binding.node for binding in bindings):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2] == module:
-                if any((each.asname or each.name) == bound and each.name == name for each in node.names):
+            if not isinstance(node, (ast.Import, ast.ImportFrom)):
+                continue
+            package = _imported_from(file, node)
+            for each in node.names:
+                if (each.asname or each.name) != bound:
+                    continue
+                if isinstance(node, ast.ImportFrom) and each.name == name and _is_module(package, home):
                     yield (bound,)
-            elif isinstance(node, (ast.Import, ast.ImportFrom)):  # `import pkg.audit as audit`, `from pkg import audit`
-                for each in node.names:
-                    if (each.asname or each.name) == bound and each.name.rpartition(".")[2] == module:
-                        yield (bound, name)
+                elif _is_module([*package, *each.name.split(".")], home):  # `import pkg.audit as audit`
+                    yield (bound, name)
 
 
-def _module_of(filename: str) -> str:
-    """The name of a file's module, without the packages that it is in."""
-    path = PurePath(filename)
-    return path.parent.name if path.stem == "__init__" else path.stem
+def _imported_from(file: File, node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The package that names are imported from, as the parts of a path."""
+    if isinstance(node, ast.Import):
+        return []
+    parts = node.module.split(".") if node.module else []
+    return [*PurePath(file.filename).parts[: -node.level], *parts] if node.level else parts
+
+
+def _is_module(parts: list[str], home: str) -> bool:
+    """Whether a dotted name may be the module in a file, whatever folder the import begins from."""
+    path = PurePath(home)
+    there = path.parent.parts if path.stem == "__init__" else path.with_suffix("").parts
+    return bool(parts) and [*there[-len(parts) :]] == parts
 
 
 def _targets(file: File, call: ast.Call, part: int | None, rest: tuple[str, ...]) -> Iterator[Other]:
