@@ -5,7 +5,6 @@ Nothing is imported up here that takes time: `auditlint --version` is asked by e
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 
@@ -96,6 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as error:
         return failed(str(error))
     except OSError as error:
+        import errno
+
         if error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EIO):
             return failed(f"standard output cannot be written: {error.strerror}")
         return _crashed(error, verbose="-v" in arguments or "--verbose" in arguments)

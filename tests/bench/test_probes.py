@@ -56,7 +56,7 @@ def test_a_compiled_bank_reads_the_same(bench, monkeypatch):
     arms = ["--arms", "item,bank-compiled", "--scope", "one-layer"]
     run = bench("probes", "--backend", "cpu", "--tokens", "3", "--trials", "1", "--probes", "2", *arms)
     assert (run.status, run.record["audit_data_equal"]) == (0, True)
-    assert list(run.record["points"][0]["configurations"]) == ["item", "bank-compiled"]
+    assert list(run.record["points"][0]["configurations"]) == ["none", "item", "bank-compiled"]
 
 
 def test_readouts_that_differ_are_told(bench, monkeypatch):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import signal
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -340,8 +340,11 @@ def test_a_module_without_a_hash_may_have_hooks() -> None:
 
 
 def test_modules_that_are_gone_have_the_names_that_they_had() -> None:
+    models = []
+
     def run() -> None:
         model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Sequential(torch.nn.Linear(2, 2)))
+        models.append(weakref.ref(model))
         for layer in (model[0], model[1][0]):
             layer.register_forward_hook(reading)
         model(torch.ones(1, 2))
@@ -349,7 +352,7 @@ def test_modules_that_are_gone_have_the_names_that_they_had() -> None:
     with count_syncs("cpu") as counter, torch.no_grad():
         run()
         run()
-        gc.collect()
+    assert [model() for model in models] == [None, None]
     assert dict(counter.report().sites[0].modules) == {"0": 2, "1.0": 2}
 
 
