@@ -71,13 +71,12 @@ def train(imports: str, attach: str, shown: str, inside: str = "") -> str:
 
 FROM = train("from audit import attach, audit_log\nfrom model import build", "attach(model)", "audit_log[-1]")
 PROGRAMS = {
-    "names that are imported": ({"audit.py": AUDIT, "train.py": FROM}, "safe", ["train.py"]),
+    "names that are imported": ({"audit.py": AUDIT, "train.py": FROM}, ["train.py"]),
     "names of the module": (
         {
             "audit.py": AUDIT,
             "train.py": train("import audit as a\nfrom model import build", "a.attach(model)", "a.audit_log[-1]"),
         },
-        "safe",
         ["train.py"],
     ),
     "an instance": (
@@ -89,7 +88,6 @@ PROGRAMS = {
                 "recorder.rows[-1]",
             ),
         },
-        "safe",
         ["train.py"],
     ),
     "a reader in the loop": (
@@ -102,7 +100,6 @@ PROGRAMS = {
                 "\n        print(report())",
             ),
         },
-        "safe",
         ["train.py"],
     ),
     "a file between them": (
@@ -115,12 +112,10 @@ PROGRAMS = {
                 "audit_log[-1]",
             ),
         },
-        "safe",
         ["train.py"],
     ),
     "two files that run models": (
         {"audit.py": AUDIT, "train.py": FROM, "check.py": FROM.replace("train()", "check()")},
-        "safe",
         ["check.py", "train.py"],
     ),
     "names that a package hands on": (
@@ -133,7 +128,6 @@ PROGRAMS = {
                 "from kit import audit\nfrom model import build", "audit.attach(model)", "audit.audit_log[-1]"
             ),
         },
-        "safe",
         ["again.py", "check.py", "train.py"],
     ),
     "modules of the same name": (
@@ -149,7 +143,6 @@ PROGRAMS = {
                 "from two.audit import attach, audit_log\nfrom model import build", "attach(model)", "audit_log[-1]"
             ),
         },
-        "safe",
         ["train.py"],
     ),
     "imports in a function": (
@@ -159,7 +152,6 @@ PROGRAMS = {
                 "from model import build", "from audit import attach, audit_log; attach(model)", "audit_log[-1]"
             ),
         },
-        "safe",
         ["train.py"],
     ),
     "the container has a name for its reader only": (
@@ -167,7 +159,6 @@ PROGRAMS = {
             "audit.py": AUDIT,
             "train.py": train("from audit import attach, report\nfrom model import build", "attach(model)", "report()"),
         },
-        "unsafe",
         ["audit.py"],
     ),
 }
@@ -186,14 +177,15 @@ def printed(folder: Path, program: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize(("files", "kind", "finalized"), PROGRAMS.values(), ids=PROGRAMS)
-def test_the_program_prints_the_same(tmp_path, monkeypatch, capsys, files, kind, finalized):
+@pytest.mark.parametrize(("files", "finalized"), PROGRAMS.values(), ids=PROGRAMS)
+def test_the_program_prints_the_same(tmp_path, monkeypatch, capsys, files, finalized):
     written(tmp_path, files)
     monkeypatch.chdir(tmp_path)
     programs = [name for name in files if name in ("train.py", "check.py", "again.py")]
     before = [printed(tmp_path, name) for name in programs]
-    flags = ["--unsafe-fixes"] if kind == "unsafe" else []
-    assert main(["--fix", "--no-cache", *flags, "."]) == 0, capsys.readouterr().out
+    assert main(["--fix", "--no-cache", "."]) == 1, "what other files do with it is not all known"
+    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in files} == files
+    assert main(["--fix", "--no-cache", "--unsafe-fixes", "."]) == 0, capsys.readouterr().out
     after = {name: (tmp_path / name).read_text(encoding="utf-8") for name in files}
     assert [name for name, text in sorted(after.items()) if "    finalize(" in text] == finalized
     assert [printed(tmp_path, name) for name in programs] == before
@@ -206,7 +198,7 @@ def test_what_the_fix_does_elsewhere_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["--no-cache", "audit.py"]) == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert "safe: defer the read, finalize after `model(x)` in line 12 of train.py" in said
+    assert "unsafe: defer the read, finalize after `model(x)` in line 12 of train.py; train.py uses it too" in said
 
 
 @pytest.mark.parametrize(
@@ -232,20 +224,58 @@ def test_a_helper_that_too_many_files_use_is_left_alone(tmp_path, monkeypatch, c
     assert "no call of the model is in sight" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize(
-    ("call", "kind"), [("go(model, x)", "unsafe"), ("save_model(model)", "safe"), ("print(model)", "safe")]
+HOME = (
+    AUDIT
+    + """
+
+def demo(model, x):
+    attach(model)
+    model(x)
+    return audit_log
+"""
 )
-def test_what_another_file_may_do_with_the_model_is_not_taken_for_safe(tmp_path, monkeypatch, capsys, call, kind):
-    program = train(
-        "from audit import attach, audit_log\nfrom model import build\nfrom elsewhere import go, save_model",
-        "attach(model)",
-        "audit_log[-1]",
-    )
-    assert "    print(" in program
-    program = program.replace("    print(", f"    {call}\n    print(")
-    written(tmp_path, {"audit.py": AUDIT, "train.py": program})
+
+
+@pytest.mark.parametrize(
+    ("other", "kind"),
+    [
+        ("from audit import attach, audit_log\n\n\ndef run(model, x):\n    attach(model)\n    model(x)\n", "unsafe"),
+        ("import audit\n\n\ndef show():\n    print(audit.audit_log)\n", "unsafe"),
+        ("from audit import *\n\nprint(audit_log)\n", "unsafe"),
+        ("def demo(audit_log):\n    import json\n\n    return json.dumps(audit_log)\n", "safe"),  # its own
+        ("from torch.utils import audit\n\naudit_log = audit\n", "safe"),
+    ],
+)
+def test_what_other_files_use_is_not_safe(tmp_path, monkeypatch, capsys, other, kind):
+    written(tmp_path, {"audit.py": HOME, "other.py": other})
     monkeypatch.chdir(tmp_path)
     main(["--no-cache", "audit.py"])
     said = " ".join(capsys.readouterr().out.split())
-    assert f"{kind}: defer the read, finalize after `model(x)`" in said
-    assert ("`go(model, x)` may run it as well" in said) is (kind == "unsafe")
+    assert f"= fix {kind}: defer the read, finalize after `model(x)`" in said
+    assert ("other.py uses it too" in said) is (kind == "unsafe")
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        ("go(model, x)", "unsafe"),
+        ("go([model])", "unsafe"),
+        ("go(model=model[0])", "unsafe"),
+        ("list(map(go, [model]))", "unsafe"),
+        ("Runner(model).run()", "unsafe"),
+        ("log_model(model)", "unsafe"),
+        ("print(model)", "safe"),
+        ("torch.save(model, 'model.pt')", "safe"),
+        ("go(x)", "safe"),
+    ],
+)
+def test_what_another_file_may_do_with_the_model_is_not_safe(tmp_path, monkeypatch, capsys, call, kind):
+    program = AUDIT + train(
+        "from model import build\nfrom elsewhere import Runner, go, log_model", "attach(model)", "audit_log[-1]"
+    ).replace("    print(", f"    {call}\n    print(")
+    written(tmp_path, {"train.py": program})
+    monkeypatch.chdir(tmp_path)
+    main(["--no-cache", "train.py"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"= fix {kind}: defer the read, finalize after `model(x)`" in said
+    assert ("may run it as well" in said) is (kind == "unsafe")

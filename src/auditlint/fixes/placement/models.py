@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from auditlint.fixes.placement.scopes import DEFS, Def, Outline, Place, Scope, dotted, last, parameters
@@ -267,22 +268,43 @@ def _is_given(outline: Outline, call: ast.Call, scope: Scope, wanted: Pass, name
 
 
 def may_run(outline: Outline, scope: Scope, wanted: Pass) -> Iterator[ast.Call]:
-    """The calls in a function's own body that hand the model to a function that is imported, and not a library's.
+    """The calls in a function's own body that hand the model to something that is imported, and not a library's.
 
-    `go(model, batch)` may run it, whatever it is called.
+    `go(model, batch)` may run it, whatever it is called, and so may `Runner([model])`.
     """
     if wanted.kind != "forward":
         return
     for call in outline.calls_in(scope):
-        path = dotted(call.func)
-        place = outline.place(path, scope)
-        if place is None or not isinstance(place.scope, ast.Module) or not _is_imported(outline, place):
-            continue
-        if _is_library(outline, place) or path[-1][:1].isupper() or _HOUSEKEEPING.fullmatch(path[-1]):
-            continue
         given = [*call.args, *(keyword.value for keyword in call.keywords)]
-        if any(outline.place(dotted(each), scope) in wanted.stems for each in given if dotted(each)):
+        if not any(_mentions(outline, each, scope, wanted.stems) for each in given):
+            continue
+        if any(_is_strange(outline, each, scope) for each in (call.func, *given)):
             yield call
+
+
+def _mentions(outline: Outline, value: ast.expr, scope: Scope, stems: Sequence[Place]) -> bool:
+    """Whether a value may hold the model: it is named in it, and nothing is called on it."""
+    called = {id(inner) for each in ast.walk(value) if isinstance(each, ast.Call) for inner in ast.walk(each.func)}
+    parts = (each for each in ast.walk(value) if isinstance(each, (ast.Name, ast.Attribute)) and id(each) not in called)
+    return any(outline.place(dotted(each), scope) in stems for each in parts if dotted(each))
+
+
+def _is_strange(outline: Outline, node: ast.expr, scope: Scope) -> bool:
+    """Whether a name, or what it is an attribute of, is imported from somewhere that is not known."""
+    path = dotted(node)
+    place = outline.place(path, scope) if path else None
+    if place is None or isinstance(place.scope, ast.ClassDef) or not _is_imported(outline, place):
+        return False
+    imported = [each.node for each in outline.names(place.scope).bound.get(place.path[0], ())]
+    known = _LIBRARIES | sys.stdlib_module_names
+    return not any(name.partition(".")[0] in known for each in imported for name in _sources(each))
+
+
+def _sources(node: ast.AST) -> list[str]:
+    """The modules that an import names."""
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return [each.name for each in node.names] if isinstance(node, ast.Import) else []
 
 
 def _is_imported(outline: Outline, place: Place) -> bool:

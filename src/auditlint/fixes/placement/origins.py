@@ -135,7 +135,7 @@ def imports_of(file: File, scope: Scope, home: str, name: str) -> Iterator[tuple
         for node in (binding.node for binding in bindings):
             if not isinstance(node, (ast.Import, ast.ImportFrom)):
                 continue
-            package = _imported_from(file, node)
+            package = _imported_from(file.filename, node)
             for each in node.names:
                 if (each.asname or each.name) != bound:
                     continue
@@ -145,12 +145,24 @@ def imports_of(file: File, scope: Scope, home: str, name: str) -> Iterator[tuple
                     yield (bound, name)
 
 
-def _imported_from(file: File, node: ast.Import | ast.ImportFrom) -> list[str]:
+def imports(filename: str, tree: ast.Module, home: str) -> bool:
+    """Whether a file imports the module in the file `home`, or something of it, anywhere."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            package = _imported_from(filename, node)
+            if _is_module(package, home) or any(
+                _is_module([*package, *each.name.split(".")], home) for each in node.names
+            ):
+                return True
+    return False
+
+
+def _imported_from(filename: str, node: ast.Import | ast.ImportFrom) -> list[str]:
     """The package that names are imported from, as the parts of a path."""
     if isinstance(node, ast.Import):
         return []
     parts = node.module.split(".") if node.module else []
-    return [*PurePath(file.filename).parts[: -node.level], *parts] if node.level else parts
+    return [*PurePath(filename).parts[: -node.level], *parts] if node.level else parts
 
 
 def _is_module(parts: list[str], home: str) -> bool:

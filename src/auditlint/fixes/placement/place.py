@@ -62,7 +62,10 @@ def place(
             other = _in_other_files(files, search, (hook, stored_in, target, registered))
             # Where the container has a name for the reader only, it is better finalized there than not at all.
             if other is not None and (found == _UNSEEN or any(point.code != FLUSH for point in other.points)):
-                return other
+                found = other
+        if isinstance(found, Placement) and found.safe and (others := users(files, search)):
+            # Another file may run the model once more, read the container in between, or handle an error of the pass.
+            found = found._replace(safe=False, words=f"{found.words}; {others[0]} uses it too")
         return found
     except RecursionError:
         return Nowhere("the code is nested too deeply")

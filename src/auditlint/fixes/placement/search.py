@@ -102,11 +102,16 @@ def _raises(hook: Def | ast.Lambda) -> bool:
 
 def users(files: Files, search: Search) -> list[str]:
     """Other files that seem to call what registers the hook, or to use the container: the model may be run there."""
-    there = {file.filename for file in search.files}
-    found: dict[str, None] = {}
+    seen = {file.filename for file in search.files}
+    found: list[str] = []
     for name, home in _doors(search):
-        found |= dict.fromkeys(filename for filename in files.users(name, home) if filename not in there)
-    return [*found]
+        for filename in files.users(name, home):
+            if filename not in seen:
+                seen.add(filename)
+                tree = files.tree(filename)
+                if tree is not None and origins.imports(filename, tree, home):
+                    found.append(filename)
+    return found
 
 
 def _doors(search: Search) -> dict[tuple[str, str], None]:
