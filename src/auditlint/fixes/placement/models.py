@@ -153,13 +153,20 @@ def made_of(outline: Outline, stems: list[Place]) -> tuple[list[Place], list[Pla
         for inner in scopes:
             for node in outline.assignments(inner):
                 call = node.value if isinstance(node.value, ast.Call) else None
-                values = [node.value] if call is None else [*call.args, *(word.value for word in call.keywords)]
+                values = [_whole(node.value)] if call is None else [*call.args, *(word.value for word in call.keywords)]
                 if not any(outline.place(dotted(value), inner) in stems for value in values if dotted(value)):
                     continue
                 for target in node.targets:
                     places = [outline.place(dotted(each), inner) for each in _flat(target)]
                     (same if call is None else made).extend(place for place in places if place is not None)
     return same, made
+
+
+def _whole(value: ast.expr) -> ast.expr:
+    """What an element is of: `models` of `models[1]`."""
+    while isinstance(value, ast.Subscript):
+        value = value.value
+    return value
 
 
 def _flat(target: ast.expr) -> list[ast.expr]:
@@ -276,10 +283,30 @@ def may_run(outline: Outline, scope: Scope, wanted: Pass) -> Iterator[ast.Call]:
         return
     for call in outline.calls_in(scope):
         given = [*call.args, *(keyword.value for keyword in call.keywords)]
-        if not any(_mentions(outline, each, scope, wanted.stems) for each in given):
-            continue
-        if any(_is_strange(outline, each, scope) for each in (call.func, *given)):
+        if _is_of_derived(outline, call, scope, wanted):
             yield call
+        elif any(_mentions(outline, each, scope, wanted.stems) for each in given):
+            inside = called(outline, call, scope) is not None and not all(map(dotted, given))
+            functions = [each for each in given if _is_function(outline, each, scope)]
+            if inside or functions or any(_is_strange(outline, each, scope) for each in (call.func, *given)):
+                yield call
+
+
+def _is_of_derived(outline: Outline, call: ast.Call, scope: Scope, wanted: Pass) -> bool:
+    """Whether a call is of a method of what was made of the model, `runner.go()`."""
+    place = outline.place(dotted(call.func), scope)
+    if place is None or not place.path or _HOUSEKEEPING.fullmatch(place.path[-1]):
+        return False
+    owner = place._replace(path=place.path[:-1])
+    return bool(owner.path) and owner in wanted.derived
+
+
+def _is_function(outline: Outline, node: ast.expr, scope: Scope) -> bool:
+    """Whether an argument is a function of the file, as in `map(go, models)`."""
+    place = outline.place(dotted(node), scope)
+    if place is None or len(place.path) != 1 or isinstance(place.scope, ast.ClassDef):
+        return False
+    return any(isinstance(each.node, DEFS) for each in outline.names(place.scope).bound.get(place.path[0], ()))
 
 
 def _mentions(outline: Outline, value: ast.expr, scope: Scope, stems: Sequence[Place]) -> bool:

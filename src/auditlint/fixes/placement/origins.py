@@ -112,8 +112,17 @@ def _of_instances(files: list[File], file: File, cls: ast.ClassDef, path: tuple[
         if path[:1] == (name,) and value is not None:
             yield file, value, method, path[1:]
     for each in file.outline.family(cls):
+        enters = [method for method in file.outline.methods(each) if method.name in ("__enter__", "__aenter__")]
+        itself = all(_returns_itself(method) for method in enters)
         for other, call in _named_calls(files, file, each):
-            yield from _targets(other, call, None, path)
+            if itself or not isinstance(other.outline.parents.get(call), ast.withitem):
+                yield from _targets(other, call, None, path)
+
+
+def _returns_itself(method: Def) -> bool:
+    """Whether all that a method returns is the instance."""
+    returned = [node for node in ast.walk(method) if isinstance(node, ast.Return)]
+    return bool(returned) and all(dotted(node.value) == ("self",) for node in returned if node.value is not None)
 
 
 def _imported(files: list[File], file: File, place: Place) -> Iterator[Other]:

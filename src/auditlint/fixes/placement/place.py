@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from auditlint.diagnostics import Step
-from auditlint.fixes.placement import exposure, models, points, presence, removal
+from auditlint.fixes.placement import exposure, models, points, presence, registrations, removal
 from auditlint.fixes.placement.origins import File
 from auditlint.fixes.placement.points import FLUSH, Look, Point
 from auditlint.fixes.placement.registrations import Function
-from auditlint.fixes.placement.scopes import DEFS, Outline, Scope, last
+from auditlint.fixes.placement.scopes import DEFS, Outline, Scope
 from auditlint.fixes.placement.search import (
     Files,
     Nowhere,
@@ -142,22 +142,46 @@ def _checked(search: Search, found: Placement) -> Placement:
     stranger = next(_strangers(search, found), None) if found.kind == "a" and found.safe else None
     if stranger is not None:
         found = found._replace(safe=False, words=f"{found.words}; `{_short(stranger)}` may run it as well")
+    if found.kind == "b" and found.safe and exposure.given_away(search.files, search.home):
+        found = found._replace(safe=False, words=f"{found.words}; it is given away before")
+    other = _other_run(search, found) if found.kind == "a" and found.safe else None
+    if other is not None:
+        found = found._replace(safe=False, words=f"{found.words}; `{_short(other)}` in line {other.lineno} runs it too")
     if any(presence.is_skipped(outlines[each.filename], each) for each in found.points):
         found = found._replace(safe=False, words=f"{found.words}; an error would skip it")
     needed = [each for each in found.points if not points.standing(outlines[each.filename], each)]
     return found._replace(points=tuple(needed))
 
 
+def _other_run(search: Search, found: Placement) -> ast.Call | None:
+    """A call that runs the model where nothing is finalized, while hooks that nobody removes are there."""
+    there = [
+        (file, _scope(file.outline, point))
+        for file in search.files
+        for point in found.points
+        if point.filename == file.filename
+    ]
+    reached = registrations.called_from([*there])
+    if any(next(removal.removals(file.outline, scope, site), None) for file, scope, site in search.sites):
+        return None
+    for file, scope in elsewhere(search):
+        if scope not in reached and all(scope is not each for _, each in there):
+            for call in models.runs(file.outline, scope, search.wanted, 0):
+                inside = models.called(file.outline, call, scope) is not None
+                if not inside and not any(call is site.call for site in search.sites):
+                    return call
+    return None
+
+
 def _strangers(search: Search, found: Placement) -> Iterator[ast.Call]:
     """The calls, in the functions that have points, by which a function of another file may run the model as well."""
-    known = {each.name for file in search.files for each in file.outline.functions if isinstance(each, DEFS)}
     for file in search.files:
         here = [point for point in found.points if point.filename == file.filename]
         behind = max((point.node.end_lineno or 0 for point in here), default=0)
         for scope in dict.fromkeys(_scope(file.outline, point) for point in here):
             for call in models.may_run(file.outline, scope, search.wanted):
                 runs = call in models.runs(file.outline, scope, search.wanted)
-                if last(call.func) not in known and not runs and call.lineno > behind:
+                if not runs and call.lineno > behind:
                     yield call
 
 

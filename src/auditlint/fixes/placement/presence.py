@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from auditlint.fixes.placement import models
+from auditlint.fixes.placement.mentions import looking, looks
 from auditlint.fixes.placement.origins import Named
 from auditlint.fixes.placement.points import FLUSH, Point, block_of, container_of, inside_of
 from auditlint.fixes.placement.scopes import Outline, Scope, last
@@ -127,12 +128,19 @@ def is_skipped(outline: Outline, point: Point) -> bool:
     """Whether an error that is handled further out leaves out what finalizes, and what is stored is used after it."""
     if point.code == FLUSH or point.where == "first":
         return False
-    name = container_of(point.code).partition(".")[0]
+    path = tuple(container_of(point.code).split("."))
+    name = path[0]
     scope = outline.function(point.node)
     for child, parent in outline.chain(point.node):
         if parent is scope:
             break
-        if _catches(child, parent) and _is_known_outside(outline, scope, name, parent):
+        if _catches(outline, child, parent) and _is_known_outside(outline, scope, name, parent):
+            return True
+        if (
+            isinstance(parent, TRY)
+            and any(child is each for each in parent.body)
+            and _looks_behind(outline, parent, path)
+        ):
             return True
     return not _is_own(outline, scope, name) and _is_caught(outline, scope)
 
@@ -143,7 +151,7 @@ def is_handled(outline: Outline, point: Point) -> bool:
     for child, parent in outline.chain(point.node):
         if parent is scope:
             break
-        if _catches(child, parent):
+        if _catches(outline, child, parent):
             return True
     return _is_caught(outline, scope)
 
@@ -154,9 +162,17 @@ def _is_own(outline: Outline, scope: Scope, name: str) -> bool:
     return outline.binder(name, scope) is scope and not any(isinstance(each.node, ast.arguments) for each in bound)
 
 
-def _catches(child: ast.AST, parent: ast.AST) -> bool:
+def _looks_behind(outline: Outline, statement: ast.Try, path: tuple[str, ...]) -> bool:
+    """Whether what runs after an error looks at a container, itself or in a function that it calls."""
+    after = [*statement.handlers, *statement.finalbody]
+    nodes = [node for each in after for node in ast.walk(each)]
+    names = looking(outline, frozenset([path]))
+    return looks(outline, nodes, path) or any(isinstance(n, ast.Call) and last(n.func) in names for n in nodes)
+
+
+def _catches(outline: Outline, child: ast.AST, parent: ast.AST) -> bool:
     """Whether errors in `child` are handled by the statement around it."""
-    return _suppresses(parent) or (
+    return _suppresses(outline, parent) or (
         isinstance(parent, TRY) and any(child is each for each in parent.body) and _handles(parent)
     )
 
@@ -169,7 +185,7 @@ def _is_caught(outline: Outline, scope: Scope, depth: int = 3) -> bool:
         for child, parent in outline.chain(call):
             if parent is caller:
                 break
-            if _catches(child, parent):
+            if _catches(outline, child, parent):
                 return True
         if caller is not scope and _is_caught(outline, caller, depth - 1):
             return True
@@ -180,9 +196,33 @@ def _handles(statement: ast.Try) -> bool:
     return any(not isinstance(each.body[-1], ast.Raise) for each in statement.handlers)
 
 
-def _suppresses(statement: ast.AST) -> bool:
+def _suppresses(outline: Outline, statement: ast.AST) -> bool:
+    """Whether a `with` block may go on after an error: by its name, or by what the file defines under it."""
     items = statement.items if isinstance(statement, (ast.With, ast.AsyncWith)) else []
-    return any(isinstance(each.context_expr, ast.Call) and last(each.context_expr.func) == "suppress" for each in items)
+    for item in items:
+        name = last(item.context_expr.func if isinstance(item.context_expr, ast.Call) else item.context_expr)
+        if name in ("suppress", "raises"):
+            return True
+        if any(_is_named(each, name) and any(map(_handles, _tries(each))) for each in outline.functions):
+            return True
+        methods = outline.methods(outline.classes[name]) if name in outline.classes else []
+        if any(method.name in ("__exit__", "__aexit__") and _gives(method) for method in methods):
+            return True
+    return False
+
+
+def _is_named(function: ast.AST, name: str) -> bool:
+    return bool(name) and getattr(function, "name", "") == name
+
+
+def _tries(function: ast.AST) -> Iterator[ast.Try]:
+    return (node for node in ast.walk(function) if isinstance(node, TRY) and node.handlers)
+
+
+def _gives(method: ast.AST) -> bool:
+    """Whether a method may return something that is true."""
+    values = (node.value for node in ast.walk(method) if isinstance(node, ast.Return))
+    return any(value is not None and not (isinstance(value, ast.Constant) and not value.value) for value in values)
 
 
 def _is_known_outside(outline: Outline, scope: Scope, name: str, statement: ast.AST) -> bool:
