@@ -178,7 +178,10 @@ def runs(outline: Outline, scope: Scope, wanted: Pass, depth: int = _DEPTH) -> l
 
     `depth` is how many calls deep to look; 0 gives those that run it themselves.
     """
-    return [node for node in outline.calls_in(scope) if _runs(outline, node, scope, wanted, depth)]
+    key = (scope, wanted, depth)
+    if key not in outline.runs:
+        outline.runs[key] = [node for node in outline.calls_in(scope) if _runs(outline, node, scope, wanted, depth)]
+    return [*outline.runs[key]]
 
 
 def _runs(outline: Outline, call: ast.Call, scope: Scope, wanted: Pass, depth: int) -> bool:

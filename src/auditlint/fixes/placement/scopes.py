@@ -121,6 +121,7 @@ class Outline:
         "known",
         "parents",
         "readers",
+        "runs",
         "tree",
     )
 
@@ -131,6 +132,7 @@ class Outline:
         self.classes: dict[str, ast.ClassDef] = {}
         self.calls: dict[str, list[ast.Call]] = {}  # by the last part of what is called
         self.known: dict[object, bool] = {}  # answers that others keep here
+        self.runs: dict[object, list[ast.Call]] = {}  # and here
         self.readers: dict[tuple[str, frozenset[tuple[str, ...]]], frozenset[str]] = {}  # and here
         self._names: dict[Scope, Names] = {}
         self._nodes: dict[Scope, list[ast.AST]] = {}
