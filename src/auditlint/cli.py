@@ -94,14 +94,17 @@ def main(argv: list[str] | None = None) -> int:
         return FOUND
     except UsageError as error:
         return failed(str(error))
-    except OSError as error:
-        import errno
-
-        if error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EIO):
+    except Exception as error:
+        if isinstance(error, OSError) and _is_of_output(error):
             return failed(f"standard output cannot be written: {error.strerror}")
         return _crashed(error, verbose="-v" in arguments or "--verbose" in arguments)
-    except Exception as error:
-        return _crashed(error, verbose="-v" in arguments or "--verbose" in arguments)
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether a stream could not be written: what goes wrong with a file names it."""
+    import errno
+
+    return error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EIO)
 
 
 def _open_closed_streams() -> None:

@@ -253,13 +253,15 @@ def _check_codes(source: str, key: str, codes: tuple[str, ...]) -> None:
         return
     from auditlint.rules import RULES
 
+    def begins(text: str) -> bool:
+        return bool(text) and any(known.startswith(text) for known in RULES)
+
     for code in codes:
-        if code == "ALL" or (code and any(known.startswith(code) for known in RULES)):
+        if code == "ALL" or begins(code):
             continue
         import difflib
 
         upper = code.upper()
-        known_in_capitals = bool(upper) and any(known.startswith(upper) for known in RULES)
-        close = [upper] if known_in_capitals else difflib.get_close_matches(upper, RULES, n=1, cutoff=0.5)
+        close = [upper] if begins(upper) else difflib.get_close_matches(upper, RULES, n=1, cutoff=0.5)
         hint = f" (did you mean `{close[0]}`?)" if close else " (`auditlint rule --all` lists them)"
         raise ConfigError(f"{source}: unknown rule code `{code}` in `{key}`{hint}")

@@ -67,10 +67,7 @@ def overhead(study: Study, device: Device, command: Sequence[str], config: Mappi
 
 def _arm(outcome: Outcome, base: Outcome | None) -> dict[str, Any]:
     speeds = outcome.speeds
-    compared = base is not None and base is not outcome
-    lost = verdicts.overhead(base.speeds, speeds) if base is not None and compared else None
-    interval = verdicts.interval(base.speeds, speeds) if base is not None and compared else None
-    in_pass = verdicts.overhead(base.pass_speeds, outcome.pass_speeds) if base is not None and compared else None
+    other = base if base is not outcome else None
     difference = outcome.difference
     return {
         "execution": outcome.arm.execution,
@@ -79,11 +76,9 @@ def _arm(outcome: Outcome, base: Outcome | None) -> dict[str, Any]:
         "median": statistics.median(speeds),
         "spread": [min(speeds), max(speeds)],
         "median_ci95": verdicts.median_interval(speeds),
-        "overhead": lost,
-        "ci95": interval,
-        "verdict": None if lost is None else verdicts.verdict(lost),
+        **_against(other.speeds if other is not None else None, speeds),
         "pass_median": statistics.median(outcome.pass_speeds),
-        "pass_overhead": in_pass,
+        "pass_overhead": verdicts.overhead(other.pass_speeds, outcome.pass_speeds) if other is not None else None,
         "syncs_in_hooks": outcome.syncs_in_hooks,
         "audit_data": None
         if difference is None
@@ -94,6 +89,14 @@ def _arm(outcome: Outcome, base: Outcome | None) -> dict[str, Any]:
             "tolerance": difference.tolerance,
         },
     }
+
+
+def _against(base: Sequence[float] | None, speeds: Sequence[float]) -> dict[str, Any]:
+    """What an arm's tokens per second come to beside the baseline's; None where there is nothing to compare with."""
+    if base is None:
+        return {"overhead": None, "ci95": None, "verdict": None}
+    lost = verdicts.overhead(base, speeds)
+    return {"overhead": lost, "ci95": verdicts.interval(base, speeds), "verdict": verdicts.verdict(lost)}
 
 
 def probes(
@@ -125,16 +128,13 @@ def _point(point: Point, arms: Mapping[str, Measured], plan: Plan) -> dict[str, 
 
 def _probe_arm(measured: Measured, base: Measured | None, plan: Plan) -> dict[str, Any]:
     times = [time for trial in measured.trials for time in trial]
-    compared = base is not None and base is not measured
-    lost = verdicts.overhead(base.speeds, measured.speeds) if base is not None and compared else None
+    other = base if base is not measured else None
     return {
         "execution": measured.arm.execution,
         "trials": [{"token_us": [round(time, 3) for time in trial]} for trial in measured.trials],
         "p50_us": percentile(times, 0.50),
         "p99_us": percentile(times, 0.99),
-        "overhead": lost,
-        "ci95": verdicts.interval(base.speeds, measured.speeds) if base is not None and compared else None,
-        "verdict": None if lost is None else verdicts.verdict(lost),
+        **_against(other.speeds if other is not None else None, measured.speeds),
         "syncs_per_token": measured.syncs / plan.tokens,
         "syncs_in_hooks_per_token": measured.syncs_in_hooks / plan.tokens,
         "d2h_bytes_per_token": None if measured.d2h_bytes is None else measured.d2h_bytes / plan.tokens,

@@ -323,11 +323,11 @@ def _is_strange(outline: Outline, node: ast.expr, scope: Scope) -> bool:
     """Whether a name, or what it is an attribute of, is imported from somewhere that is not known."""
     path = dotted(node)
     place = outline.place(path, scope) if path else None
-    if place is None or isinstance(place.scope, ast.ClassDef) or not _is_imported(outline, place):
+    if place is None or isinstance(place.scope, ast.ClassDef):
         return False
-    imported = [each.node for each in outline.names(place.scope).bound.get(place.path[0], ())]
-    known = _LIBRARIES | sys.stdlib_module_names
-    return not any(name.partition(".")[0] in known for each in imported for name in _sources(each))
+    bindings = outline.names(place.scope).bound.get(place.path[0], ())
+    sources = [name.partition(".")[0] for each in bindings for name in _sources(each.node)]
+    return bool(sources) and (_LIBRARIES | sys.stdlib_module_names).isdisjoint(sources)
 
 
 def _sources(node: ast.AST) -> list[str]:
@@ -335,11 +335,6 @@ def _sources(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom):
         return [node.module or ""]
     return [each.name for each in node.names] if isinstance(node, ast.Import) else []
-
-
-def _is_imported(outline: Outline, place: Place) -> bool:
-    bindings = outline.names(place.scope).bound.get(place.path[0], [])
-    return any(isinstance(each.node, (ast.Import, ast.ImportFrom)) for each in bindings)
 
 
 def _runs_inside(outline: Outline, call: ast.Call, scope: Scope, wanted: Pass, depth: int) -> bool:

@@ -44,6 +44,10 @@ class Placement(NamedTuple):
     points: tuple[Point, ...]
     words: str
 
+    def doubted(self, why: str) -> Placement:
+        """This place, on which no safe fix may rest."""
+        return self._replace(safe=False, words=f"{self.words}; {why}")
+
 
 def place(
     files: Files, hook: Function, stored_in: Function, target: ast.expr | None, registered: Step
@@ -65,7 +69,7 @@ def place(
                 found = other
         if isinstance(found, Placement) and found.safe and (others := users(files, search)):
             # Another file may run the model once more, read the container in between, or handle an error of the pass.
-            found = found._replace(safe=False, words=f"{found.words}; {others[0]} uses it too")
+            found = found.doubted(f"{others[0]} uses it too")
         return found
     except RecursionError:
         return Nowhere("the code is nested too deeply")
@@ -131,24 +135,24 @@ def _checked(search: Search, found: Placement) -> Placement:
     for file in search.files:
         if compiled := models.compiles(file.outline):
             where = "the same file" if file is search.files[0] else file.filename
-            found = found._replace(safe=False, words=f"{found.words}; `{compiled}` is used in {where}")
+            found = found.doubted(f"`{compiled}` is used in {where}")
             break
     outlines = {file.filename: file.outline for file in search.files}
     if search.read:
-        found = found._replace(safe=False, words=f"{found.words}; another hook reads it")
+        found = found.doubted("another hook reads it")
     reader = exposure.exposed(search.files, search.home, search.inner, found.points)
     if reader:
-        found = found._replace(safe=False, words=f"{found.words}; {reader}")
+        found = found.doubted(reader)
     stranger = next(_strangers(search, found), None) if found.kind == "a" and found.safe else None
     if stranger is not None:
-        found = found._replace(safe=False, words=f"{found.words}; `{_short(stranger)}` may run it as well")
+        found = found.doubted(f"`{_short(stranger)}` may run it as well")
     if found.kind == "b" and found.safe and exposure.given_away(search.files, search.home):
-        found = found._replace(safe=False, words=f"{found.words}; it is given away before")
+        found = found.doubted("it is given away before")
     other = _other_run(search, found) if found.kind == "a" and found.safe else None
     if other is not None:
-        found = found._replace(safe=False, words=f"{found.words}; `{_short(other)}` in line {other.lineno} runs it too")
+        found = found.doubted(f"`{_short(other)}` in line {other.lineno} runs it too")
     if any(presence.is_skipped(outlines[each.filename], each) for each in found.points):
-        found = found._replace(safe=False, words=f"{found.words}; an error would skip it")
+        found = found.doubted("an error would skip it")
     needed = [each for each in found.points if not points.standing(outlines[each.filename], each)]
     return found._replace(points=tuple(needed))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator, Sequence
 
 from auditlint.fixes.placement import models
@@ -131,29 +132,19 @@ def is_skipped(outline: Outline, point: Point) -> bool:
     path = tuple(container_of(point.code).split("."))
     name = path[0]
     scope = outline.function(point.node)
-    for child, parent in outline.chain(point.node):
-        if parent is scope:
-            break
-        if _catches(outline, child, parent) and _is_known_outside(outline, scope, name, parent):
-            return True
-        if (
-            isinstance(parent, TRY)
-            and any(child is each for each in parent.body)
-            and _looks_behind(outline, parent, path)
-        ):
-            return True
+    around = [*_around(outline, point.node, scope)]
+    if any(_catches(outline, *each) and _is_known_outside(outline, scope, name, each[1]) for each in around):
+        return True
+    guards = [guard for each in around if (guard := _guarding(*each)) is not None]
+    if any(_looks_behind(outline, guard, path) for guard in guards):
+        return True
     return not _is_own(outline, scope, name) and _is_caught(outline, scope)
 
 
 def is_handled(outline: Outline, point: Point) -> bool:
     """Whether the file handles errors that what a point puts there may raise."""
     scope = outline.function(point.node)
-    for child, parent in outline.chain(point.node):
-        if parent is scope:
-            break
-        if _catches(outline, child, parent):
-            return True
-    return _is_caught(outline, scope)
+    return any(_catches(outline, *each) for each in _around(outline, point.node, scope)) or _is_caught(outline, scope)
 
 
 def _is_own(outline: Outline, scope: Scope, name: str) -> bool:
@@ -172,9 +163,18 @@ def _looks_behind(outline: Outline, statement: ast.Try, path: tuple[str, ...]) -
 
 def _catches(outline: Outline, child: ast.AST, parent: ast.AST) -> bool:
     """Whether errors in `child` are handled by the statement around it."""
-    return _suppresses(outline, parent) or (
-        isinstance(parent, TRY) and any(child is each for each in parent.body) and _handles(parent)
-    )
+    guard = _guarding(child, parent)
+    return _suppresses(outline, parent) or (guard is not None and _handles(guard))
+
+
+def _guarding(child: ast.AST, parent: ast.AST) -> ast.Try | None:
+    """The `try` around a statement of its body."""
+    return parent if isinstance(parent, TRY) and any(child is each for each in parent.body) else None
+
+
+def _around(outline: Outline, node: ast.AST, scope: Scope) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """What is around a node in its function, from the inside, each with the part of it that the node is in."""
+    return itertools.takewhile(lambda pair: pair[1] is not scope, outline.chain(node))
 
 
 def _is_caught(outline: Outline, scope: Scope, depth: int = 3) -> bool:
@@ -182,11 +182,8 @@ def _is_caught(outline: Outline, scope: Scope, depth: int = 3) -> bool:
     name = getattr(scope, "name", "")
     for call in outline.calls.get(name, ()) if name and depth else ():
         caller = outline.function(call)
-        for child, parent in outline.chain(call):
-            if parent is caller:
-                break
-            if _catches(outline, child, parent):
-                return True
+        if any(_catches(outline, *each) for each in _around(outline, call, caller)):
+            return True
         if caller is not scope and _is_caught(outline, caller, depth - 1):
             return True
     return False
